@@ -1,0 +1,5 @@
+/** What the models share. */
+@NullMarked
+package org.glance4j.model;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,190 @@
+package org.glance4j.weights;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.glance4j.ModelFormatException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One JSON object of a model folder ({@code model_index.json}, {@code config.json}, ...), read with
+ * checked types. Every getter throws {@link ModelFormatException} naming file, key and value.
+ * Immutable.
+ */
+public final class ConfigFile {
+  private static final JsonMapper JSON =
+      JsonMapper.builder()
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
+
+  private final Path file;
+  private final JsonNode root;
+
+  private ConfigFile(Path file, JsonNode root) {
+    this.file = file;
+    this.root = root;
+  }
+
+  /** Reads {@code file}, which must hold one JSON object. */
+  public static ConfigFile read(Path file) {
+    try {
+      JsonNode root = JSON.readTree(Files.readAllBytes(file));
+      if (root == null || !root.isObject()) {
+        throw ModelFormatException.in(file, "content", "is not a JSON object");
+      }
+      return new ConfigFile(file, root);
+    } catch (NoSuchFileException e) {
+      throw new ModelFormatException(
+          file + ": no such file; a model folder needs it, so copy the folder whole", e);
+    } catch (JsonProcessingException e) {
+      throw new ModelFormatException(file + ": is not valid JSON: " + e.getOriginalMessage(), e);
+    } catch (IOException e) {
+      throw new ModelFormatException(file + ": cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /** The file this was read from. */
+  public Path file() {
+    return file;
+  }
+
+  /** Checks {@code _class_name}; a missing one is an error too. */
+  public void requireClass(String className) {
+    String actual = string("_class_name");
+    if (!actual.equals(className)) {
+      throw ModelFormatException.in(
+          file, "_class_name", "\"" + actual + "\" is not supported; expected " + className);
+    }
+  }
+
+  /** True if the key is there with a value other than null. */
+  public boolean has(String key) {
+    return root.hasNonNull(key);
+  }
+
+  /** The value of {@code key} as a string. */
+  public String string(String key) {
+    JsonNode node = require(key);
+    if (!node.isTextual()) {
+      throw wrongType(key, node, "a string");
+    }
+    return node.textValue();
+  }
+
+  /** As {@link #string(String)}, or {@code fallback} where the key is missing or null. */
+  public String stringOr(String key, String fallback) {
+    return has(key) ? string(key) : fallback;
+  }
+
+  /** The value of {@code key} as an integer of at least 1. */
+  public int positiveInt(String key) {
+    int value = integer(key);
+    if (value < 1) {
+      throw wrongType(key, root.get(key), "an integer of at least 1");
+    }
+    return value;
+  }
+
+  /** As {@link #positiveInt(String)}, or {@code fallback} where the key is missing or null. */
+  public int positiveIntOr(String key, int fallback) {
+    return has(key) ? positiveInt(key) : fallback;
+  }
+
+  /** The value of {@code key} as an integer. */
+  public int integer(String key) {
+    JsonNode node = require(key);
+    if (!node.isIntegralNumber() || !node.canConvertToInt()) {
+      throw wrongType(key, node, "an integer");
+    }
+    return node.intValue();
+  }
+
+  /** As {@link #integer(String)}, or {@code fallback} where the key is missing or null. */
+  public int integerOr(String key, int fallback) {
+    return has(key) ? integer(key) : fallback;
+  }
+
+  /** The value of {@code key} as a finite number. */
+  public double number(String key) {
+    JsonNode node = require(key);
+    if (!node.isNumber() || !Double.isFinite(node.doubleValue())) {
+      throw wrongType(key, node, "a finite number");
+    }
+    return node.doubleValue();
+  }
+
+  /** As {@link #number(String)}, or {@code fallback} where the key is missing or null. */
+  public double numberOr(String key, double fallback) {
+    return has(key) ? number(key) : fallback;
+  }
+
+  /** The value of {@code key} as a boolean, or {@code fallback} where it is missing or null. */
+  public boolean boolOr(String key, boolean fallback) {
+    if (!has(key)) {
+      return fallback;
+    }
+    JsonNode node = root.get(key);
+    if (!node.isBoolean()) {
+      throw wrongType(key, node, "true or false");
+    }
+    return node.booleanValue();
+  }
+
+  /** The value of {@code key} as a list of integers of at least 1. */
+  public List<Integer> positiveInts(String key) {
+    List<Integer> values = new ArrayList<>();
+    for (JsonNode item : array(key)) {
+      if (!item.isIntegralNumber() || !item.canConvertToInt() || item.intValue() < 1) {
+        throw wrongType(key, root.get(key), "a list of integers of at least 1");
+      }
+      values.add(item.intValue());
+    }
+    return List.copyOf(values);
+  }
+
+  /** The value of {@code key} as a list of strings. */
+  public List<String> strings(String key) {
+    List<String> values = new ArrayList<>();
+    for (JsonNode item : array(key)) {
+      if (!item.isTextual()) {
+        throw wrongType(key, root.get(key), "a list of strings");
+      }
+      values.add(item.textValue());
+    }
+    return List.copyOf(values);
+  }
+
+  /** An error about {@code key} of this file. */
+  public ModelFormatException error(String key, String reason) {
+    return ModelFormatException.in(file, key, reason);
+  }
+
+  private JsonNode array(String key) {
+    JsonNode node = require(key);
+    if (!node.isArray()) {
+      throw wrongType(key, node, "a list");
+    }
+    return node;
+  }
+
+  private JsonNode require(String key) {
+    JsonNode node = root.get(key);
+    if (node == null || node.isNull()) {
+      throw error(key, "is missing");
+    }
+    return node;
+  }
+
+  private ModelFormatException wrongType(String key, @Nullable JsonNode node, String expected) {
+    return error(key, node + " is not " + expected);
+  }
+}
