@@ -1,0 +1,42 @@
+package org.glance4j.schedule;
+
+import java.util.List;
+import java.util.stream.Collectors;
+
+/** {@link ScheduleSpec#custom}. */
+record CustomSpec(List<PhaseSigma> steps) implements ScheduleSpec {
+  CustomSpec {
+    steps = List.copyOf(steps);
+    if (steps.isEmpty() || steps.size() > BaseSpec.MAX_STEPS) {
+      throw new IllegalArgumentException(
+          "a custom schedule of " + steps.size() + " steps; use 1 to " + BaseSpec.MAX_STEPS);
+    }
+    for (int i = 1; i < steps.size(); i++) {
+      requireBelow(steps.get(i - 1), steps.get(i));
+    }
+  }
+
+  static void requireBelow(PhaseSigma previous, PhaseSigma next) {
+    if (next.sigma() >= previous.sigma()) {
+      throw new IllegalArgumentException(
+          "sigma " + next.sigma() + " must be below the " + previous.sigma() + " before it");
+    }
+  }
+
+  @Override
+  public Schedule resolve(SigmaShift shift, int imageTokens) {
+    float[] sigmas = new float[steps.size() + 1];
+    for (int i = 0; i < steps.size(); i++) {
+      sigmas[i] = steps.get(i).sigma();
+    }
+    List<Phase> phases = steps.stream().map(PhaseSigma::phase).toList();
+    return Schedule.alongSigmas(toString(), phases, sigmas, shift);
+  }
+
+  @Override
+  public String toString() {
+    return steps.stream()
+        .map(PhaseSigma::toString)
+        .collect(Collectors.joining(", ", "custom:[", "]"));
+  }
+}
