@@ -59,10 +59,8 @@ record LoraModule(String name, TensorInfo down, TensorInfo up, @Nullable TensorI
     if (!strangers.isEmpty()) {
       throw new ModelFormatException(
           header.file()
-              + ": "
-              + strangers.size()
-              + " tensors are not LoRA pairs or alphas of linears, and leaving them out would"
-              + " change the picture: "
+              + ": holds tensors that are no LoRA pair or alpha of a linear, and leaving them out"
+              + " would change the picture: "
               + Names.list(strangers));
     }
     return groups.entrySet().stream()

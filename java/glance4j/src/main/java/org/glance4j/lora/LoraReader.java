@@ -78,7 +78,7 @@ final class LoraReader {
     return shape;
   }
 
-  private void checkShapes(LoraModule module, List<LinearShape> linears) {
+  private void checkShapes(LoraModule module, List<LinearShape> shapes) {
     List<Long> down = matrixShape(module.down());
     List<Long> up = matrixShape(module.up());
     long rank = down.get(0);
@@ -90,12 +90,12 @@ final class LoraReader {
           module.up().name(),
           "has shape " + up + ", so rank " + up.get(1) + ", but the down matrix has rank " + rank);
     }
-    long in = linears.get(0).inFeatures();
+    long in = shapes.get(0).inFeatures();
     if (down.get(1) != in) {
       throw error(
           module.down().name(), "has shape " + down + ", but the linear takes " + in + " features");
     }
-    long out = linears.stream().mapToLong(LinearShape::outFeatures).sum();
+    long out = shapes.stream().mapToLong(LinearShape::outFeatures).sum();
     if (up.get(0) != out) {
       throw error(
           module.up().name(), "has shape " + up + ", but the linear gives " + out + " features");

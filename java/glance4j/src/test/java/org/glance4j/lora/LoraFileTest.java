@@ -242,7 +242,7 @@ class LoraFileTest {
         "transformer_blocks.0.attn.to_q.lora_mid.weight"
       })
   void tensorsItCannotUseAreRefused(String name) {
-    assertRefused(toQ().matrix(name, 1, 1, 1), name, "1 tensors are not LoRA pairs");
+    assertRefused(toQ().matrix(name, 1, 1, 1), name, "no LoRA pair or alpha");
   }
 
   @ParameterizedTest
