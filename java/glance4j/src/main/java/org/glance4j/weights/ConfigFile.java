@@ -7,10 +7,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import org.glance4j.ModelFormatException;
 import org.jspecify.annotations.Nullable;
 
@@ -20,6 +24,9 @@ import org.jspecify.annotations.Nullable;
  * Immutable.
  */
 public final class ConfigFile {
+  /** Far above any index of shards; keeps a wrong file from filling the heap. */
+  private static final long MAX_BYTES = 64L << 20;
+
   private static final JsonMapper JSON =
       JsonMapper.builder()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -36,19 +43,23 @@ public final class ConfigFile {
 
   /** Reads {@code file}, which must hold one JSON object. */
   public static ConfigFile read(Path file) {
+    InputFile.require(file);
     try {
+      long bytes = Files.size(file);
+      if (bytes > MAX_BYTES) {
+        throw ModelFormatException.in(
+            file, "content", "has " + bytes + " bytes; a JSON file of a model is much smaller");
+      }
       JsonNode root = JSON.readTree(Files.readAllBytes(file));
       if (root == null || !root.isObject()) {
         throw ModelFormatException.in(file, "content", "is not a JSON object");
       }
       return new ConfigFile(file, root);
-    } catch (NoSuchFileException e) {
-      throw new ModelFormatException(
-          file + ": no such file; a model folder needs it, so copy the folder whole", e);
     } catch (JsonProcessingException e) {
-      throw new ModelFormatException(file + ": is not valid JSON: " + e.getOriginalMessage(), e);
+      throw new ModelFormatException(
+          file + ": content: is not valid JSON: " + e.getOriginalMessage(), e);
     } catch (IOException e) {
-      throw new ModelFormatException(file + ": cannot be read: " + e.getMessage(), e);
+      throw InputFile.unreadable(file, e);
     }
   }
 
@@ -64,6 +75,13 @@ public final class ConfigFile {
       throw ModelFormatException.in(
           file, "_class_name", "\"" + actual + "\" is not supported; expected " + className);
     }
+  }
+
+  /** All keys, sorted. */
+  public Set<String> keys() {
+    Set<String> keys = new TreeSet<>();
+    root.fieldNames().forEachRemaining(keys::add);
+    return keys;
   }
 
   /** True if the key is there with a value other than null. */
@@ -163,6 +181,38 @@ public final class ConfigFile {
     return List.copyOf(values);
   }
 
+  /** The value of {@code key} as a map of strings, in the file's order. */
+  public Map<String, String> stringMap(String key) {
+    JsonNode node = require(key);
+    if (!node.isObject()) {
+      throw wrongType(key, node, "an object of strings");
+    }
+    Map<String, String> values = new LinkedHashMap<>();
+    for (Map.Entry<String, JsonNode> entry : node.properties()) {
+      if (!entry.getValue().isTextual()) {
+        throw wrongType(key + "." + entry.getKey(), entry.getValue(), "a string");
+      }
+      values.put(entry.getKey(), entry.getValue().textValue());
+    }
+    return Collections.unmodifiableMap(values);
+  }
+
+  /** True if {@code key} is a list of nothing but nulls. */
+  boolean isListOfNulls(String key) {
+    JsonNode node = root.path(key);
+    for (JsonNode item : node) {
+      if (!item.isNull()) {
+        return false;
+      }
+    }
+    return node.isArray();
+  }
+
+  /** True if {@code key} is a list. */
+  boolean isList(String key) {
+    return root.path(key).isArray();
+  }
+
   /** An error about {@code key} of this file. */
   public ModelFormatException error(String key, String reason) {
     return ModelFormatException.in(file, key, reason);
@@ -185,6 +235,6 @@ public final class ConfigFile {
   }
 
   private ModelFormatException wrongType(String key, @Nullable JsonNode node, String expected) {
-    return error(key, node + " is not " + expected);
+    return error(InputFile.shorten(key), InputFile.shorten(node + "") + " is not " + expected);
   }
 }

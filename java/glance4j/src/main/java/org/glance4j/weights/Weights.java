@@ -3,9 +3,12 @@ package org.glance4j.weights;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.LinkedHashSet;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.function.Predicate;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -15,84 +18,212 @@ import org.glance4j.ModelFormatException;
  * The weights of one model component: a folder's single safetensors file, or its shards and their
  * index. Owns every tensor it hands out: they live until {@link #close()}.
  *
- * <p>Filled by one thread while a model is built; after that only read.
+ * <p>Where the file already has the model's type, a tensor is the mapped file itself and takes no
+ * memory of its own. Every floating tensor taken is checked for NaN and infinity, which reads it
+ * once.
+ *
+ * <p>Thread-safe. Filled by one thread while a model is built; after that only read.
  */
 public final class Weights implements AutoCloseable {
-  private final Path folder;
-  private final ScalarType dtype;
-  private final List<SafetensorsFile> files;
-  private final Set<String> untaken = new LinkedHashSet<>();
-  private final List<Tensor> owned = new ArrayList<>();
+  private static final int NAMES_SHOWN = 20;
 
-  private Weights(Path folder, ScalarType dtype, List<SafetensorsFile> files) {
+  private record Source(SafetensorsFile file, TensorInfo info) {}
+
+  private final Path folder;
+  private final Path origin;
+  private final ScalarType dtype;
+  private final List<SafetensorsFile> files = new ArrayList<>();
+  private final Set<Source> taken = new HashSet<>();
+  private final List<Tensor> owned = new ArrayList<>();
+  private Map<String, Source> sources = new LinkedHashMap<>();
+  private String strippedPrefix = "";
+  private Predicate<String> ignored = name -> false;
+  private boolean closed;
+
+  /** Maps every file, or none if one of them cannot be mapped. */
+  Weights(Path folder, WeightFiles weightFiles, ScalarType dtype) {
     this.folder = folder;
+    this.origin = weightFiles.origin();
     this.dtype = dtype;
-    this.files = files;
-    files.forEach(file -> untaken.addAll(file.tensors().keySet()));
+    try {
+      weightFiles.headers().forEach(this::map);
+    } catch (RuntimeException | Error e) {
+      close();
+      throw e;
+    }
   }
 
   /**
-   * Opens the weights in {@code folder}.
+   * Opens the weights in {@code folder}: {@code diffusion_pytorch_model.safetensors} or {@code
+   * model.safetensors}, or the shards that the {@code .index.json} beside them names.
    *
-   * @param dtype what floating-point tensors are converted to; where the file has it already, there
-   *     is no copy
+   * <p>Where both forms are there, the index wins for {@code diffusion_pytorch_model} and the
+   * single file for {@code model}, as in the libraries that write these names. Other variants, such
+   * as {@code model.fp16.safetensors}, are never chosen.
+   *
+   * @param dtype what floating-point tensors are converted to: Float, BFloat16, Half or Double;
+   *     where the file has it already, there is no copy. Other tensors keep their type
+   * @throws ModelFormatException if the files are missing, broken or do not fit their index
    */
   public static Weights open(Path folder, ScalarType dtype) {
-    return new Weights(folder, dtype, WeightFiles.open(folder));
+    requireModelType(dtype);
+    return new Weights(folder, WeightFiles.in(folder), dtype);
   }
 
-  /** The folder these weights came from. */
+  /** As {@link #open(Path, ScalarType)}, from one file of any name. */
+  public static Weights openFile(Path file, ScalarType dtype) {
+    requireModelType(dtype);
+    return new Weights(file, WeightFiles.of(file), dtype);
+  }
+
+  private static void requireModelType(ScalarType dtype) {
+    switch (dtype) {
+      case Float, BFloat16, Half, Double -> {}
+      default ->
+          throw new IllegalArgumentException(
+              "dtype " + dtype + " is not one a model can run in; use Float or BFloat16");
+    }
+  }
+
+  private void map(SafetensorsHeader header) {
+    SafetensorsFile file = SafetensorsFile.map(header);
+    files.add(file);
+    file.tensors().forEach((name, info) -> sources.put(name, new Source(file, info)));
+  }
+
+  /** The folder these weights came from, or the file given to {@link #openFile}. */
   public Path folder() {
     return folder;
   }
 
-  /** True if there is a tensor {@code name}. */
-  public boolean contains(String name) {
-    return files.stream().anyMatch(file -> file.tensors().containsKey(name));
+  /** What floating-point tensors are converted to. */
+  public ScalarType dtype() {
+    return dtype;
   }
 
-  /** The tensor {@code name}, which must have {@code shape}; marks it as taken. */
-  public Tensor take(String name, long... shape) {
-    SafetensorsFile file =
-        files.stream()
-            .filter(f -> f.tensors().containsKey(name))
-            .findFirst()
-            .orElseThrow(() -> ModelFormatException.in(folder, name, "is missing"));
-    List<Long> actual = file.info(name).shape();
-    List<Long> expected = Arrays.stream(shape).boxed().toList();
-    if (!actual.equals(expected)) {
+  /**
+   * Lets names that begin with {@code prefix} be asked for without it; other names stay. For
+   * components that are saved with and without the name of a wrapper around them. Call it before
+   * taking tensors.
+   *
+   * @return this
+   * @throws ModelFormatException if two tensors would then have one name
+   */
+  public synchronized Weights stripPrefix(String prefix) {
+    requireOpen();
+    Map<String, Source> renamed = new LinkedHashMap<>();
+    sources.forEach(
+        (name, source) -> {
+          boolean strip = name.startsWith(prefix);
+          strippedPrefix = strip ? prefix : strippedPrefix;
+          String shorter = strip ? name.substring(prefix.length()) : name;
+          if (renamed.put(shorter, source) != null) {
+            throw error(source, "is there with and without the prefix " + prefix);
+          }
+        });
+    sources = renamed;
+    return this;
+  }
+
+  /**
+   * Lets {@link #requireAllTaken()} pass over tensors that such models carry but do not use, for
+   * example position ids saved as a buffer. They are neither read nor checked.
+   *
+   * @param names true for a name (as {@link #take} would be given it) that may stay untaken
+   * @return this
+   */
+  public synchronized Weights ignore(Predicate<String> names) {
+    ignored = ignored.or(names);
+    return this;
+  }
+
+  /** True if there is a tensor {@code name}. */
+  public synchronized boolean contains(String name) {
+    requireOpen();
+    return sources.containsKey(name);
+  }
+
+  /**
+   * The tensor {@code name}, which must have {@code shape}; marks it as taken.
+   *
+   * @throws ModelFormatException if it is missing, has another shape, or has a value that is not
+   *     finite in this object's type; the message names file and tensor
+   */
+  public synchronized Tensor take(String name, long... shape) {
+    requireOpen();
+    Source source = sources.get(name);
+    if (source == null) {
       throw ModelFormatException.in(
-          file.header().file(),
-          name,
-          "has shape " + actual + ", but the configuration asks for " + expected);
+          origin,
+          strippedPrefix + name,
+          "is missing; these weights do not belong to the configuration beside them");
+    }
+    List<Long> expected = Arrays.stream(shape).boxed().toList();
+    if (!source.info().shape().equals(expected)) {
+      throw error(
+          source,
+          "has shape "
+              + source.info().shape()
+              + ", but the configuration asks for "
+              + expected
+              + "; these weights belong to another configuration");
     }
     try (PointerScope scope = new PointerScope()) {
-      Tensor tensor = keep(file.tensor(name).to(dtype));
-      untaken.remove(name);
+      Tensor tensor = keep(source.file().load(source.info().name(), dtype));
+      taken.add(source);
       return tensor;
     }
   }
 
   /** Makes {@code tensor} live until {@link #close()}, as the tensors taken do. */
-  public Tensor keep(Tensor tensor) {
+  public synchronized Tensor keep(Tensor tensor) {
+    requireOpen();
     tensor.retainReference();
     owned.add(tensor);
     return tensor;
   }
 
-  /** Fails if the files hold tensors that nothing has taken, and names them. */
-  public void requireAllTaken() {
-    if (!untaken.isEmpty()) {
-      throw new ModelFormatException(
-          folder + ": " + untaken.size() + " tensors do not belong to this model: " + untaken);
+  /** Fails if the files hold tensors that nothing has taken or ignores, and names them. */
+  public synchronized void requireAllTaken() {
+    requireOpen();
+    List<String> left = new ArrayList<>();
+    sources.forEach(
+        (name, source) -> {
+          if (!taken.contains(source) && !ignored.test(name)) {
+            left.add(source.info().name());
+          }
+        });
+    if (!left.isEmpty()) {
+      String shown = String.join(", ", left.subList(0, Math.min(left.size(), NAMES_SHOWN)));
+      String more =
+          left.size() > NAMES_SHOWN ? " and " + (left.size() - NAMES_SHOWN) + " more" : "";
+      throw ModelFormatException.in(
+          origin,
+          shown + more,
+          "not part of this model; the configuration beside them is not theirs");
     }
   }
 
-  /** Frees the tensors and the mappings. Idempotent; no tensor taken may be used afterwards. */
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("the weights of " + folder + " are closed");
+    }
+  }
+
+  private static ModelFormatException error(Source source, String reason) {
+    return ModelFormatException.in(source.file().header().file(), source.info().name(), reason);
+  }
+
+  /**
+   * Frees the tensors and the mappings. Idempotent; no tensor taken may be used afterwards, so stop
+   * whatever computes with them first.
+   */
   @Override
-  public void close() {
+  public synchronized void close() {
+    closed = true;
     owned.forEach(Tensor::close);
     owned.clear();
     files.forEach(SafetensorsFile::close);
+    files.clear();
   }
 }
