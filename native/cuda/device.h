@@ -1,0 +1,27 @@
+// What every CUDA operation needs around its launch.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <glance/core.h>
+
+namespace glance {
+
+// GLANCE_OK, or GLANCE_CUDA_ERROR with the runtime's own words after what.
+glance_status cuda_status(const char *what, cudaError_t error) noexcept;
+
+// Makes a device the calling thread's current one and puts the former back.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int index) noexcept;
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard &) = delete;
+  DeviceGuard &operator=(const DeviceGuard &) = delete;
+
+  glance_status status() const noexcept { return status_; }
+
+ private:
+  int former_ = -1;
+  glance_status status_;
+};
+
+}  // namespace glance

@@ -1,0 +1,44 @@
+// bfloat16 as storage: the upper half of an f32. Arithmetic is always in f32.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "math/host_device.h"
+
+namespace glance {
+
+struct bf16 {
+  uint16_t bits;
+};
+
+GLANCE_MATH float to_f32(float x) { return x; }
+
+GLANCE_MATH float to_f32(bf16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Nearest, ties to even. NaN needs its own case: the rounding carry would turn some into infinity.
+GLANCE_MATH bf16 to_bf16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  const uint32_t quiet = (bits >> 16) | 0x40u;
+  const bool nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
+  return bf16{static_cast<uint16_t>(nan ? quiet : rounded)};
+}
+
+template <typename T>
+GLANCE_MATH T from_f32(float x) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return to_bf16(x);
+  } else {
+    return x;
+  }
+}
+
+}  // namespace glance
