@@ -78,7 +78,7 @@ GLANCE_API const char *glance_cuda_architectures(void);
  */
 GLANCE_API glance_status glance_cuda_query(int32_t *driver_version, int32_t *device_count);
 
-typedef struct glance_cuda_device {
+typedef struct {
   int64_t struct_size;
   int64_t memory_bytes;
   int32_t compute_major;

@@ -38,7 +38,7 @@ enum {
  * Matrices of rows x columns, a row being one token; elements of a row lie side by side. A stride is
  * the distance between rows in elements, at least columns.
  */
-typedef struct glance_flow_step_args {
+typedef struct {
   int64_t struct_size;
   /* In: the latents at sigma. Out: at sigma_next. F32 or BF16. */
   void *latents;
