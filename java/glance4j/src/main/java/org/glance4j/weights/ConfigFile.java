@@ -213,6 +213,11 @@ public final class ConfigFile {
     return root.path(key).isArray();
   }
 
+  /** The whole object, for nested values that no getter reaches. */
+  public JsonNode json() {
+    return root;
+  }
+
   /** An error about {@code key} of this file. */
   public ModelFormatException error(String key, String reason) {
     return ModelFormatException.in(file, key, reason);
