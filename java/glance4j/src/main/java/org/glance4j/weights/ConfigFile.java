@@ -1,5 +1,6 @@
 package org.glance4j.weights;
 
+import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -57,10 +58,15 @@ public final class ConfigFile {
       return new ConfigFile(file, root);
     } catch (JsonProcessingException e) {
       throw new ModelFormatException(
-          file + ": content: is not valid JSON: " + e.getOriginalMessage(), e);
+          file + ": content: is not valid JSON" + line(e) + ": " + e.getOriginalMessage(), e);
     } catch (IOException e) {
       throw InputFile.unreadable(file, e);
     }
+  }
+
+  private static String line(JsonProcessingException e) {
+    @Nullable JsonLocation location = e.getLocation();
+    return location == null ? "" : " (line " + location.getLineNr() + ")";
   }
 
   /** The file this was read from. */

@@ -202,7 +202,7 @@ final class SafetensorsHeaderReader {
     for (JsonNode item : array) {
       if (!item.isIntegralNumber() || !item.canConvertToLong() || item.longValue() < 0) {
         throw bad(
-            name, show(key, array) + " has a value that is not a whole number from 0 to 2^63");
+            name, show(key, array) + " has a value that is not a whole number from 0 to 2^63 - 1");
       }
       values.add(item.longValue());
     }

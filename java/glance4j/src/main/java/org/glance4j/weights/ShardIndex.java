@@ -7,6 +7,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import org.glance4j.ModelFormatException;
 
@@ -30,12 +32,16 @@ record ShardIndex(Path file, Map<String, String> shardOf) {
 
   /** Reads every shard's header; index and shards must agree on every tensor. */
   WeightFiles open() {
+    // All paths first: a shard that is not there explains more than where its tensors are.
+    SortedMap<String, Path> paths = new TreeMap<>();
+    new TreeSet<>(shardOf.values()).forEach(shard -> paths.put(shard, path(shard)));
     List<SafetensorsHeader> headers = new ArrayList<>();
-    for (String shard : new TreeSet<>(shardOf.values())) {
-      SafetensorsHeader header = SafetensorsHeader.read(path(shard));
-      requireSameTensors(shard, header);
-      headers.add(header);
-    }
+    paths.forEach(
+        (shard, path) -> {
+          SafetensorsHeader header = SafetensorsHeader.read(path);
+          requireSameTensors(shard, header);
+          headers.add(header);
+        });
     return new WeightFiles(file, headers);
   }
 

@@ -61,6 +61,8 @@ class WeightFilesTest {
     twoShards();
     Files.delete(folder.resolve(SHARD_2));
     assertRefused(folder.resolve(INDEX), this::open, SHARD_2, "not there");
+    index(INDEX, "\"a\": \"" + SHARD_2 + "\"");
+    assertRefused(folder.resolve(INDEX), this::open, SHARD_2, "not there");
     Files.createSymbolicLink(folder.resolve(SHARD_2), Path.of("nowhere"));
     assertRefused(folder.resolve(SHARD_2), this::open, "link");
   }
