@@ -183,6 +183,14 @@ public final class Weights implements AutoCloseable {
     return tensor;
   }
 
+  /** Frees a tensor taken, or given to {@link #keep}, before {@link #close()} does. */
+  public synchronized void release(Tensor tensor) {
+    // Not List.remove: pointers compare by address, and a freed address comes again.
+    if (owned.removeIf(kept -> kept == tensor)) {
+      tensor.close();
+    }
+  }
+
   /** Fails if the files hold tensors that nothing has taken or ignores, and names them. */
   public synchronized void requireAllTaken() {
     requireOpen();

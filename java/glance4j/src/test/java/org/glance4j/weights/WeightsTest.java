@@ -269,6 +269,23 @@ class WeightsTest {
   }
 
   @Test
+  void releasesOneTensorAlone() {
+    new TestSafetensors().floats("a", new long[] {2}, 1, 2).write(file());
+    try (Weights weights = Weights.open(temp, ScalarType.Double)) {
+      Tensor first = weights.take("a", 2);
+      Tensor second = weights.take("a", 2);
+      weights.release(first);
+      weights.release(first);
+      assertTrue(first.isNull());
+      assertEquals(3, second.sum().item_double());
+      try (Tensor foreign = second.add(second)) {
+        weights.release(foreign);
+        assertEquals(6, foreign.sum().item_double());
+      }
+    }
+  }
+
+  @Test
   void aRefusedTensorLeavesNothingMapped() {
     Path path = temp.resolve("refused-tensor.safetensors");
     new TestSafetensors().floats("a", new long[] {2}, 1, Float.NaN).write(path);
