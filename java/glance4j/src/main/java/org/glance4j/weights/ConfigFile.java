@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ConfigFile {
   /** Far above any index of shards; keeps a wrong file from filling the heap. */
-  private static final long MAX_BYTES = 64L << 20;
+  private static final long MAX_BYTES = 16L << 20;
 
   private static final JsonMapper JSON =
       JsonMapper.builder()

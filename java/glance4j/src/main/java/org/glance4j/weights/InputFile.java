@@ -4,11 +4,14 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.util.List;
 import org.glance4j.ModelFormatException;
 
 /** Checks and messages that every file of a model shares. */
 final class InputFile {
   private static final int MAX_SHOWN_CHARS = 200;
+
+  private static final int MAX_SHOWN_NAMES = 20;
 
   private InputFile() {}
 
@@ -43,5 +46,12 @@ final class InputFile {
     return text.length() <= MAX_SHOWN_CHARS
         ? text
         : text.substring(0, MAX_SHOWN_CHARS) + "... (" + text.length() + " characters)";
+  }
+
+  /** {@code names} with commas between, cut to what a message can bear. */
+  static String join(List<String> names) {
+    int shown = Math.min(names.size(), MAX_SHOWN_NAMES);
+    String joined = String.join(", ", names.subList(0, shown));
+    return shown == names.size() ? joined : joined + " and " + (names.size() - shown) + " more";
   }
 }

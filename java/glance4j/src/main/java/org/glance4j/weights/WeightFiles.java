@@ -66,7 +66,7 @@ record WeightFiles(Path origin, List<SafetensorsHeader> headers) {
     if (!safetensors.isEmpty()) {
       return ModelFormatException.in(
           folder,
-          String.join(", ", safetensors),
+          InputFile.join(safetensors),
           "found, but none of "
               + NAMES
               + " is there; variants and shards without an index are not"
@@ -76,7 +76,7 @@ record WeightFiles(Path origin, List<SafetensorsHeader> headers) {
     if (!others.isEmpty()) {
       return ModelFormatException.in(
           folder,
-          String.join(", ", others),
+          InputFile.join(others),
           "only safetensors weights are read, other formats may run code or lose precision;"
               + " download the model's safetensors files or convert these");
     }

@@ -25,8 +25,6 @@ import org.glance4j.ModelFormatException;
  * <p>Thread-safe. Filled by one thread while a model is built; after that only read.
  */
 public final class Weights implements AutoCloseable {
-  private static final int NAMES_SHOWN = 20;
-
   private record Source(SafetensorsFile file, TensorInfo info) {}
 
   private final Path folder;
@@ -202,12 +200,9 @@ public final class Weights implements AutoCloseable {
           }
         });
     if (!left.isEmpty()) {
-      String shown = String.join(", ", left.subList(0, Math.min(left.size(), NAMES_SHOWN)));
-      String more =
-          left.size() > NAMES_SHOWN ? " and " + (left.size() - NAMES_SHOWN) + " more" : "";
       throw ModelFormatException.in(
           origin,
-          shown + more,
+          InputFile.join(left),
           "not part of this model; the configuration beside them is not theirs");
     }
   }
