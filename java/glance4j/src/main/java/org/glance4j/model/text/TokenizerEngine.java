@@ -12,7 +12,7 @@ import org.glance4j.ModelFormatException;
  * string and two objects per token. Thread-safe.
  */
 final class TokenizerEngine implements AutoCloseable {
-  /** Bounds the native memory, some 100 bytes a character: the library aborts when it has none. */
+  /** Bounds the native memory, up to 700 bytes a character: without it the library aborts. */
   private static final int MAX_CHARACTERS = 1 << 20;
 
   private final Path folder;

@@ -1,0 +1,38 @@
+package org.glance4j.model.text;
+
+import org.bytedeco.pytorch.Tensor;
+import org.glance4j.weights.Weights;
+
+/** One pre-norm block of CLIP's text transformer: causal attention, then a feed-forward network. */
+record ClipBlock(
+    Norm norm1,
+    SelfAttention attention,
+    Norm norm2,
+    Linear expand,
+    Activation activation,
+    Linear contract) {
+
+  static ClipBlock load(Weights weights, String name, ClipConfig config) {
+    int width = config.width();
+    String attention = name + ".self_attn.";
+    return new ClipBlock(
+        Norm.layer(weights, name + ".layer_norm1", width, config.epsilon()),
+        new SelfAttention(
+            Linear.withBias(weights, attention + "q_proj", width, width),
+            Linear.withBias(weights, attention + "k_proj", width, width),
+            Linear.withBias(weights, attention + "v_proj", width, width),
+            Linear.withBias(weights, attention + "out_proj", width, width),
+            config.heads(),
+            1 / Math.sqrt((double) width / config.heads())),
+        Norm.layer(weights, name + ".layer_norm2", width, config.epsilon()),
+        Linear.withBias(weights, name + ".mlp.fc1", width, config.innerWidth()),
+        config.activation(),
+        Linear.withBias(weights, name + ".mlp.fc2", config.innerWidth(), width));
+  }
+
+  /** Updates the residual stream {@code x} in place: float32 [batch, tokens, width]. */
+  void update(Tensor x) {
+    x.add_(attention.causal(norm1.apply(x)));
+    x.add_(contract.apply(activation.apply(expand.apply(norm2.apply(x)))));
+  }
+}

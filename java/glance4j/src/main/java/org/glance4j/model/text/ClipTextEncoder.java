@@ -1,0 +1,172 @@
+package org.glance4j.model.text;
+
+import java.lang.ref.Reference;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.ModelFormatException;
+import org.glance4j.weights.ConfigFile;
+import org.glance4j.weights.Weights;
+
+/**
+ * CLIP's text transformer, as transformers' {@code CLIPTextModel} without an attention mask
+ * (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision").
+ *
+ * <p>Any number of threads may run it at once; none may while it is closed.
+ */
+public final class ClipTextEncoder implements AutoCloseable {
+  private final ClipConfig config;
+  private final Weights weights;
+  private final Tensor tokenEmbedding;
+  private final Tensor positionEmbedding;
+  private final List<ClipBlock> blocks;
+  private final Norm finalNorm;
+  private volatile boolean closed;
+
+  private ClipTextEncoder(ClipConfig config, Weights weights) {
+    this.config = config;
+    this.weights = weights;
+    String root = weights.contains("text_model.final_layer_norm.weight") ? "text_model." : "";
+    String embeddings = root + "embeddings.";
+    this.tokenEmbedding =
+        weights.take(embeddings + "token_embedding.weight", config.vocabulary(), config.width());
+    this.positionEmbedding =
+        weights.take(embeddings + "position_embedding.weight", config.positions(), config.width());
+    if (weights.contains(embeddings + "position_ids")) {
+      // Old files hold 0, 1, 2, ...
+      weights.take(embeddings + "position_ids", 1, config.positions());
+    }
+    this.blocks =
+        IntStream.range(0, config.layers())
+            .mapToObj(i -> ClipBlock.load(weights, root + "encoder.layers." + i, config))
+            .toList();
+    this.finalNorm =
+        Norm.layer(weights, root + "final_layer_norm", config.width(), config.epsilon());
+    weights.requireAllTaken();
+  }
+
+  /**
+   * Loads the encoder from a {@code text_encoder} folder.
+   *
+   * @param dtype of the weights and the outputs; between layers values are float32
+   * @throws ModelFormatException if the configuration or the weights are not a CLIPTextModel's
+   */
+  public static ClipTextEncoder open(Path folder, ScalarType dtype) {
+    ClipConfig config = ClipConfig.read(ConfigFile.read(folder.resolve("config.json")));
+    Weights weights = Weights.open(folder, dtype);
+    try {
+      return new ClipTextEncoder(config, weights);
+    } catch (RuntimeException e) {
+      weights.close();
+      throw e;
+    }
+  }
+
+  /** How many token embeddings there are; ids must be below. */
+  public int vocabularySize() {
+    return config.vocabulary();
+  }
+
+  /** The most tokens of a prompt. */
+  public int maxTokens() {
+    return config.positions();
+  }
+
+  /** The length of each vector. */
+  public int width() {
+    return config.width();
+  }
+
+  /**
+   * Encodes a batch of prompts, with the beginning and end tokens {@link Tokenizer} sets.
+   *
+   * @param ids [batch, tokens], integers below {@link #vocabularySize()}, at most {@link
+   *     #maxTokens()} a prompt
+   * @return tensors of the caller's scope
+   */
+  public ClipOutput forward(Tensor ids) {
+    return forward(ids, hidden -> {});
+  }
+
+  /**
+   * As {@link #forward(Tensor)}, and shows the hidden states before the first block and after each
+   * one to {@code eachHidden}, which must copy what it keeps.
+   */
+  ClipOutput forward(Tensor ids, Consumer<Tensor> eachHidden) {
+    if (closed) {
+      throw new IllegalStateException("the CLIP text encoder is closed");
+    }
+    Tensor x = embed(ids);
+    eachHidden.accept(x);
+    for (ClipBlock block : blocks) {
+      try (PointerScope temporaries = new PointerScope()) {
+        block.update(x);
+      }
+      eachHidden.accept(x);
+    }
+    Tensor lastHidden = finalNorm.apply(x);
+    return new ClipOutput(pool(lastHidden, ids), lastHidden);
+  }
+
+  private Tensor embed(Tensor ids) {
+    if (ids.dim() != 2 || ids.size(1) < 1 || ids.size(1) > config.positions()) {
+      throw new IllegalArgumentException(
+          "ids must be [batch, 1 to " + config.positions() + " tokens], not " + ids.sizes());
+    }
+    Tensor x = torch.embedding(tokenEmbedding, ids).to(ScalarType.Float);
+    return x.add_(positionEmbedding.narrow(0, 0, ids.size(1)));
+  }
+
+  private Tensor pool(Tensor hidden, Tensor ids) {
+    long tokens = ids.size(1);
+    long[] rows = endPositions(ids);
+    for (int prompt = 0; prompt < rows.length; prompt++) {
+      rows[prompt] += prompt * tokens;
+    }
+    return hidden.view(-1, config.width()).index_select(0, torch.tensor(rows));
+  }
+
+  /** Where each prompt ends; 0 where the end token is missing, as in transformers. */
+  private long[] endPositions(Tensor ids) {
+    Tensor flat = ids.to(ScalarType.Long).contiguous();
+    long[] values = new long[(int) flat.numel()];
+    flat.data_ptr_long().get(values);
+    Reference.reachabilityFence(flat);
+    int tokens = (int) ids.size(1);
+    long[] positions = new long[values.length / tokens];
+    for (int prompt = 0; prompt < positions.length; prompt++) {
+      positions[prompt] = endPosition(values, prompt * tokens, tokens);
+    }
+    return positions;
+  }
+
+  /**
+   * The first end token. Configurations from before the end token had its own entry say 2 and mean
+   * the largest id, which it was.
+   */
+  private long endPosition(long[] ids, int from, int tokens) {
+    boolean largest = config.endId() == 2;
+    int best = 0;
+    for (int i = 0; i < tokens; i++) {
+      if (!largest && ids[from + i] == config.endId()) {
+        return i;
+      }
+      if (largest && ids[from + i] > ids[from + best]) {
+        best = i;
+      }
+    }
+    return best;
+  }
+
+  /** Frees the weights. Idempotent. */
+  @Override
+  public void close() {
+    closed = true;
+    weights.close();
+  }
+}
