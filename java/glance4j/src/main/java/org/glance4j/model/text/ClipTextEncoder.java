@@ -2,6 +2,7 @@ package org.glance4j.model.text;
 
 import java.lang.ref.Reference;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -116,7 +117,10 @@ public final class ClipTextEncoder implements AutoCloseable {
   private Tensor embed(Tensor ids) {
     if (ids.dim() != 2 || ids.size(1) < 1 || ids.size(1) > config.positions()) {
       throw new IllegalArgumentException(
-          "ids must be [batch, 1 to " + config.positions() + " tokens], not " + ids.sizes());
+          "ids must be [batch, 1 to "
+              + config.positions()
+              + " tokens], not "
+              + Arrays.toString(ids.sizes().vec().get()));
     }
     Tensor x = torch.embedding(tokenEmbedding, ids).to(ScalarType.Float);
     return x.add_(positionEmbedding.narrow(0, 0, ids.size(1)));

@@ -1,6 +1,7 @@
 package org.glance4j.model.text;
 
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -103,7 +104,8 @@ public final class T5Encoder implements AutoCloseable {
       throw new IllegalStateException("the T5 encoder is closed");
     }
     if (ids.dim() != 2 || ids.size(1) < 1) {
-      throw new IllegalArgumentException("ids must be [batch, tokens], not " + ids.sizes());
+      throw new IllegalArgumentException(
+          "ids must be [batch, tokens], not " + Arrays.toString(ids.sizes().vec().get()));
     }
     Tensor x = torch.embedding(tokenEmbedding, ids).to(ScalarType.Float);
     Tensor scoreBias = bias.of(ids.size(1));

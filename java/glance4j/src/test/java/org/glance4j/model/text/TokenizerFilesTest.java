@@ -39,11 +39,9 @@ class TokenizerFilesTest {
   void copyFolders() {
     Path model = Reference.path("flux-tiny-random");
     clip =
-        TokenizerFolders.copyWithout(
+        FolderCopies.copyWithout(
             model.resolve("tokenizer"), temporary.resolve("clip"), List.of("tokenizer.json"));
-    t5 =
-        TokenizerFolders.copyWithout(
-            model.resolve("tokenizer_2"), temporary.resolve("t5"), List.of());
+    t5 = FolderCopies.copyWithout(model.resolve("tokenizer_2"), temporary.resolve("t5"), List.of());
   }
 
   @Test

@@ -39,24 +39,24 @@ class TokenizerTest {
 
   @TestFactory
   List<DynamicTest> clipIdsOfReferencePrompts() {
-    return referencePrompts("clip", Tokenizer::clip, TokenizerFolders.clip(CLIP, temporary));
+    return referencePrompts("clip", Tokenizer::clip, FolderCopies.clip(CLIP, temporary));
   }
 
   @TestFactory
   List<DynamicTest> t5IdsOfReferencePrompts() {
-    return referencePrompts("t5", Tokenizer::t5, TokenizerFolders.t5(T5, temporary));
+    return referencePrompts("t5", Tokenizer::t5, FolderCopies.t5(T5, temporary));
   }
 
   @TestFactory
   List<DynamicTest> clipIdsOfBundledModel() {
     Path folder = BUNDLED.resolve("tokenizer");
-    return bundledPrompts("clip_ids", Tokenizer::clip, TokenizerFolders.clip(folder, temporary));
+    return bundledPrompts("clip_ids", Tokenizer::clip, FolderCopies.clip(folder, temporary));
   }
 
   @TestFactory
   List<DynamicTest> t5IdsOfBundledModel() {
     Path folder = BUNDLED.resolve("tokenizer_2");
-    return bundledPrompts("t5_ids", Tokenizer::t5, TokenizerFolders.t5(folder, temporary));
+    return bundledPrompts("t5_ids", Tokenizer::t5, FolderCopies.t5(folder, temporary));
   }
 
   private static List<DynamicTest> referencePrompts(

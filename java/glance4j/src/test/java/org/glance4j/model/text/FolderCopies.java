@@ -8,14 +8,14 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** Copies of a tokenizer folder that keep only one of the files its vocabulary can come from. */
-final class TokenizerFolders {
+/** Copies of model folders, above all with one of the files a vocabulary can come from. */
+public final class FolderCopies {
   private static final List<List<String>> CLIP_SOURCES =
       List.of(List.of("tokenizer.json"), List.of("vocab.json", "merges.txt"));
   private static final List<List<String>> T5_SOURCES =
       List.of(List.of("tokenizer.json"), List.of("spiece.model"));
 
-  private TokenizerFolders() {}
+  private FolderCopies() {}
 
   /** The folder itself, and a copy for each source it has. */
   static List<Path> clip(Path folder, Path temporary) {
@@ -28,7 +28,7 @@ final class TokenizerFolders {
   }
 
   /** A copy of {@code folder} without the files named. */
-  static Path copyWithout(Path folder, Path target, List<String> left) {
+  public static Path copyWithout(Path folder, Path target, List<String> left) {
     try (Stream<Path> entries = Files.list(folder)) {
       Files.createDirectories(target);
       for (Path file : entries.toList()) {

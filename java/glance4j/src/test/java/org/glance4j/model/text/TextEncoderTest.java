@@ -1,0 +1,149 @@
+package org.glance4j.model.text;
+
+import static org.glance4j.reference.TensorAssert.assertClose;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.api.DynamicTest.dynamicTest;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.reference.Goldens;
+import org.glance4j.reference.Reference;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+
+/** Both text encoders against the reference's values. */
+class TextEncoderTest {
+  private static final double TOLERANCE = 1e-5;
+  private static final double BF16_TOLERANCE = 3e-2;
+  private static final Pattern HIDDEN =
+      Pattern.compile("(clip|t5)_hidden_(\\d+)_prompt(\\d+)(?:_(\\d+))?");
+  private static final Pattern PADDED = Pattern.compile("t5_out_(\\d+)");
+  private static final Pattern ROWS =
+      Pattern.compile("t5_input_ids\\[\\[([\\d,]+)]]\\)\\[0]\\[:, \\[([\\d,]+)]]");
+  private static final Pattern LAST = Pattern.compile("clip_last_hidden_prompt(\\d+)");
+
+  @TestFactory
+  List<DynamicTest> clip() {
+    return tests("clip_(pooled|last_hidden.*|hidden.*)", TextEncoderTest::checkClip);
+  }
+
+  @TestFactory
+  List<DynamicTest> t5() {
+    return tests("t5_(out|hidden)_.*", TextEncoderTest::checkT5);
+  }
+
+  private interface Check {
+    void run(Goldens goldens, String name);
+  }
+
+  private static List<DynamicTest> tests(String names, Check check) {
+    assumeTrue(Reference.hasGoldens("flux_text"));
+    List<DynamicTest> tests = new ArrayList<>();
+    try (Goldens goldens = Reference.goldens("flux_text")) {
+      goldens.names().stream()
+          .filter(name -> name.matches(names))
+          .forEach(name -> tests.add(dynamicTest(name, () -> run(check, name))));
+    }
+    assertFalse(tests.isEmpty());
+    return tests;
+  }
+
+  private static void run(Check check, String name) {
+    try (PointerScope scope = new PointerScope();
+        Goldens goldens = Reference.goldens("flux_text")) {
+      check.run(goldens, name);
+    }
+  }
+
+  private static void checkClip(Goldens goldens, String name) {
+    Tensor ids = goldens.get("clip_input_ids");
+    List<Tensor> hidden = new ArrayList<>();
+    Matcher layer = HIDDEN.matcher(name);
+    Matcher last = LAST.matcher(name);
+    try (ClipTextEncoder encoder =
+        ClipTextEncoder.open(Reference.path("flux-tiny-random/text_encoder"), ScalarType.Float)) {
+      ClipOutput output = encoder.forward(ids, x -> hidden.add(x.clone()));
+      Tensor actual = output.pooled();
+      if (layer.matches()) {
+        actual = row(hidden.get(Integer.parseInt(layer.group(2))), layer.group(3));
+      } else if (last.matches()) {
+        actual = row(output.lastHidden(), last.group(1));
+      }
+      assertClose(name, goldens.get(name), actual, TOLERANCE);
+    }
+  }
+
+  private static void checkT5(Goldens goldens, String name) {
+    Matcher layer = HIDDEN.matcher(name);
+    Matcher padded = PADDED.matcher(name);
+    Matcher rows = ROWS.matcher(goldens.entry().at("/tensors/" + name + "/call").asText());
+    List<Tensor> hidden = new ArrayList<>();
+    try (T5Encoder encoder = openT5(ScalarType.Float)) {
+      Tensor actual;
+      if (layer.matches()) {
+        encoder.forward(goldens.get("t5_input_ids_" + layer.group(4)), x -> hidden.add(x.clone()));
+        actual = row(hidden.get(Integer.parseInt(layer.group(2))), layer.group(3));
+      } else if (padded.matches()) {
+        actual = encoder.forward(goldens.get("t5_input_ids_" + padded.group(1)));
+      } else {
+        assertTrue(rows.find(), "no test for " + name);
+        Tensor ids = goldens.get("t5_input_ids").index_select(0, indices(rows.group(1)));
+        actual = encoder.forward(ids).index_select(1, indices(rows.group(2)));
+      }
+      assertClose(name, goldens.get(name), actual, TOLERANCE);
+    }
+  }
+
+  @TestFactory
+  List<DynamicTest> bfloat16() {
+    return tests(
+        "clip_pooled|t5_out_\\d+",
+        (goldens, name) -> {
+          Tensor actual = name.startsWith("clip") ? clipBf16(goldens) : t5Bf16(goldens, name);
+          assertEquals(ScalarType.BFloat16, actual.scalar_type().intern());
+          Tensor expected = goldens.get(name);
+          double error =
+              actual.to(ScalarType.Float).sub(expected).norm().item_double()
+                  / expected.norm().item_double();
+          assertTrue(error < BF16_TOLERANCE, name + ": relative error " + error);
+        });
+  }
+
+  private static Tensor clipBf16(Goldens goldens) {
+    try (ClipTextEncoder encoder =
+        ClipTextEncoder.open(
+            Reference.path("flux-tiny-random/text_encoder"), ScalarType.BFloat16)) {
+      return encoder.forward(goldens.get("clip_input_ids")).pooled();
+    }
+  }
+
+  private static Tensor t5Bf16(Goldens goldens, String name) {
+    Matcher padded = PADDED.matcher(name);
+    assertTrue(padded.matches());
+    try (T5Encoder encoder = openT5(ScalarType.BFloat16)) {
+      return encoder.forward(goldens.get("t5_input_ids_" + padded.group(1)));
+    }
+  }
+
+  private static T5Encoder openT5(ScalarType dtype) {
+    return T5Encoder.open(Reference.path("flux-tiny-random/text_encoder_2"), dtype);
+  }
+
+  private static Tensor row(Tensor batch, String index) {
+    return batch.narrow(0, Long.parseLong(index), 1);
+  }
+
+  private static Tensor indices(String list) {
+    return torch.tensor(Arrays.stream(list.split(",")).mapToLong(Long::parseLong).toArray());
+  }
+}
