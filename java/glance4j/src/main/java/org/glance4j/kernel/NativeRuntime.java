@@ -1,0 +1,87 @@
+package org.glance4j.kernel;
+
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.openblas.global.openblas_nolapack;
+import org.bytedeco.pytorch.global.torch;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Settings of the native libraries below this one, for programs that set nothing themselves.
+ *
+ * <p>{@link #initialize()} must run before the program's first use of a JavaCPP class, for JavaCPP
+ * reads its settings only once. Settings that the program has made are left alone. Thread-safe.
+ *
+ * <p>JavaCPP's messages go to SLF4J. It logs one harmless warning there, that the versions of
+ * OpenBLAS and JavaCPP do not match; logger {@code org.bytedeco.javacpp} at level error hides it.
+ */
+public final class NativeRuntime {
+  private static final Logger LOG = LoggerFactory.getLogger(NativeRuntime.class);
+  private static final String MAX_PHYSICAL_BYTES = "org.bytedeco.javacpp.maxPhysicalBytes";
+
+  static {
+    // By default JavaCPP refuses to allocate once the process holds 4 times the Java heap, which
+    // for weights and activations outside that heap is an arbitrary limit.
+    setIfAbsent(MAX_PHYSICAL_BYTES, "0");
+    setIfAbsent("org.bytedeco.javacpp.logger", "slf4j");
+  }
+
+  private NativeRuntime() {}
+
+  /**
+   * Loads LibTorch with the settings this library needs. Idempotent.
+   *
+   * @throws org.glance4j.NativeLoadException if LibTorch cannot be loaded
+   */
+  public static void initialize() {
+    Loaded.check();
+  }
+
+  /**
+   * Sets how many threads LibTorch and OpenBLAS use for one operation.
+   *
+   * @param threads 1 or more
+   */
+  public static void setThreads(int threads) {
+    if (threads < 1) {
+      throw new IllegalArgumentException("threads must be 1 or more, not " + threads);
+    }
+    initialize();
+    torch.set_num_threads(threads);
+    // LibTorch does not pass its setting on.
+    openblas_nolapack.blas_set_num_threads(threads);
+  }
+
+  private static void setIfAbsent(String property, String value) {
+    if (System.getProperty(property) == null) {
+      System.setProperty(property, value);
+    }
+  }
+
+  /** Loading LibTorch, once: class initialisation is the lock. */
+  private static final class Loaded {
+    private static final LoadAttempt TORCH =
+        LoadAttempt.of(
+            "LibTorch",
+            "org/bytedeco/pytorch",
+            "libjnitorch.so",
+            "org.glance4j:glance4j-platform (or org.bytedeco:pytorch, openblas and javacpp with the"
+                + " classifier of this platform)",
+            () -> torch.get_num_threads());
+
+    static {
+      if (TORCH.failure() == null && Pointer.maxPhysicalBytes() != 0) {
+        LOG.warn(
+            "JavaCPP limits this process to {} bytes of physical memory, which large models exceed;"
+                + " call NativeRuntime.initialize() before any JavaCPP class is used, or start Java"
+                + " with -D{}=0",
+            Pointer.maxPhysicalBytes(),
+            MAX_PHYSICAL_BYTES);
+      }
+    }
+
+    static void check() {
+      TORCH.throwIfFailed();
+    }
+  }
+}
