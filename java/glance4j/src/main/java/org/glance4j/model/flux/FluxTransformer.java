@@ -1,0 +1,308 @@
+package org.glance4j.model.flux;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.LoraLinear;
+import org.glance4j.lora.AdapterMix;
+import org.glance4j.lora.LoraAdapter;
+import org.glance4j.model.LinearShape;
+import org.glance4j.model.Linears;
+import org.glance4j.model.Probe;
+import org.glance4j.weights.Weights;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The FLUX transformer ({@code FluxTransformer2DModel}): predicts the velocity of noisy latents
+ * from the text. Packed latents and text vectors are projected to one width, go through the double
+ * blocks side by side, then through the single blocks as one sequence, text first; the image tokens
+ * are projected back.
+ *
+ * <p>{@link #forward(Tensor, Tensor, Tensor, Tensor, Tensor, Rope, AdapterMix)} is the whole model.
+ * What does not depend on the latents, {@link #context} and {@link #modulation}, can be computed
+ * once for a schedule (once for each mix, if adapters change them), and the shorter {@link
+ * #forward(Tensor, Tensor, Modulation, Rope, AdapterMix)} called for each step.
+ *
+ * <p>Results belong to the caller's {@link org.bytedeco.javacpp.PointerScope}. Gradients are
+ * recorded unless the caller turned them off. Stateless and thread-safe, but nothing may run when
+ * {@link #close()} is called.
+ */
+public final class FluxTransformer implements AutoCloseable {
+  private final FluxConfig config;
+  private final Weights weights;
+  private final ScalarType dtype;
+  private final Map<String, LinearShape> linearShapes;
+  private final RopeCache ropes;
+  private final AtomicBoolean closed = new AtomicBoolean();
+
+  private final LoraLinear latentEmbedder;
+  private final LoraLinear contextEmbedder;
+  private final TimeTextEmbedding timeTextEmbedding;
+  private final AdaLnLinears adaLnLinears;
+  private final List<DoubleBlock> doubleBlocks = new ArrayList<>();
+  private final List<SingleBlock> singleBlocks = new ArrayList<>();
+  private final LoraLinear out;
+
+  private FluxTransformer(FluxConfig config, Weights weights, ScalarType dtype, AdapterMix merged) {
+    this.config = config;
+    this.weights = weights;
+    this.dtype = dtype;
+    this.ropes = new RopeCache(config.ropeAxes());
+    Linears linears = new Linears(weights, merged);
+    int width = config.width();
+    latentEmbedder = linears.linear("x_embedder", config.inChannels(), width);
+    contextEmbedder = linears.linear("context_embedder", config.contextDim(), width);
+    timeTextEmbedding = TimeTextEmbedding.take(config, linears, weights);
+    adaLnLinears = AdaLnLinears.take(config, linears, weights, dtype);
+    for (int i = 0; i < config.layers(); i++) {
+      doubleBlocks.add(DoubleBlock.take(i, config, linears, weights));
+    }
+    for (int i = 0; i < config.singleLayers(); i++) {
+      singleBlocks.add(SingleBlock.take(i, config, linears, weights));
+    }
+    out = linears.linear("proj_out", width, config.inChannels());
+    weights.requireAllTaken();
+    linearShapes = linears.shapes();
+    merged.parts().forEach(part -> check(part.adapter()));
+  }
+
+  /**
+   * Opens a diffusers {@code transformer} folder.
+   *
+   * @param dtype what the model computes in
+   * @throws ModelFormatException if the configuration or the weights are not those of a FLUX
+   *     transformer; the message names file, item and reason
+   */
+  public static FluxTransformer open(Path folder, ScalarType dtype) {
+    return openMerged(folder, dtype, AdapterMix.NONE);
+  }
+
+  /**
+   * As {@link #open}, with adapters merged into the weights: they then cost nothing in a forward
+   * pass, and cannot be changed. Other adapters may still be applied on top.
+   */
+  public static FluxTransformer openMerged(Path folder, ScalarType dtype, AdapterMix merged) {
+    FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
+    Weights weights = Weights.open(folder, dtype);
+    try {
+      return new FluxTransformer(config, weights, dtype, merged);
+    } catch (RuntimeException | Error e) {
+      weights.close();
+      throw e;
+    }
+  }
+
+  /** The architecture. */
+  public FluxConfig config() {
+    return config;
+  }
+
+  /** What the model computes in, and the type of its results. */
+  public ScalarType dtype() {
+    return dtype;
+  }
+
+  /** The linears an adapter may change, by name. */
+  public Map<String, LinearShape> linears() {
+    return linearShapes;
+  }
+
+  /**
+   * Checks that {@code adapter} fits this model.
+   *
+   * @throws ModelFormatException naming the linear that is not in this model or has other widths
+   */
+  public void check(LoraAdapter adapter) {
+    Linears.check(linearShapes, adapter);
+  }
+
+  /**
+   * The rotations for {@code textTokens} text tokens followed by the image tokens of {@code size}.
+   * They belong to this model, which keeps those of the last few sizes.
+   */
+  public Rope rope(int textTokens, FluxLatents size) {
+    requireOpen();
+    return ropes.get(textTokens, size);
+  }
+
+  /**
+   * Predicts the velocity.
+   *
+   * @param latents packed latents, shape [batch, imageTokens, inChannels]
+   * @param embeds the text encoder's token vectors, shape [batch, textTokens, contextDim]
+   * @param pooled the pooled text vector, shape [batch, pooledDim]
+   * @param timestep sigma of each sample (the published timestep / 1000), shape [batch]
+   * @param guidance the distilled guidance of each sample, shape [batch]; null exactly if the model
+   *     has no such input
+   * @param rope for textTokens + imageTokens, from {@link #rope}
+   * @param mix the adapters to apply
+   * @return shape [batch, imageTokens, inChannels], in the model's type
+   */
+  public Tensor forward(
+      Tensor latents,
+      Tensor embeds,
+      Tensor pooled,
+      Tensor timestep,
+      @Nullable Tensor guidance,
+      Rope rope,
+      AdapterMix mix) {
+    Pass pass = new Pass(mix, rope, Probe.NONE);
+    return forward(latents, embeds, pooled, timestep, guidance, pass);
+  }
+
+  Tensor forward(
+      Tensor latents,
+      Tensor embeds,
+      Tensor pooled,
+      Tensor timestep,
+      @Nullable Tensor guidance,
+      Pass pass) {
+    Modulation modulation = modulation(timestep, guidance, pooled, pass.mix(), pass.probe());
+    return forward(latents, context(embeds, pass.mix()), modulation, pass);
+  }
+
+  /**
+   * Projects the text vectors to the model's width.
+   *
+   * @param embeds shape [batch, textTokens, contextDim]
+   * @return shape [batch, textTokens, width]
+   */
+  public Tensor context(Tensor embeds, AdapterMix mix) {
+    requireOpen();
+    requireShape("embeds", embeds, -1, -1, config.contextDim());
+    return contextEmbedder.forward(embeds.to(dtype), mix);
+  }
+
+  /**
+   * Computes what the adaptive layer norms make of any number of (timestep, guidance, pooled text)
+   * rows. {@link Modulation#rows} then takes out those of one step.
+   *
+   * @param timesteps sigma of each row, shape [rows]
+   * @param guidance the distilled guidance of each row, shape [rows]; null exactly if the model has
+   *     no such input
+   * @param pooled the pooled text vector of each row, shape [rows, pooledDim]
+   */
+  public Modulation modulation(
+      Tensor timesteps, @Nullable Tensor guidance, Tensor pooled, AdapterMix mix) {
+    return modulation(timesteps, guidance, pooled, mix, Probe.NONE);
+  }
+
+  private Modulation modulation(
+      Tensor timesteps, @Nullable Tensor guidance, Tensor pooled, AdapterMix mix, Probe probe) {
+    requireOpen();
+    requireShape("timesteps", timesteps, -1);
+    requireShape("pooled", pooled, timesteps.size(0), config.pooledDim());
+    if (config.guidanceEmbeds() != (guidance != null)) {
+      throw new IllegalArgumentException(
+          config.guidanceEmbeds()
+              ? "this model has the guidance as an input; give one for each row"
+              : "this model has no guidance input; use classifier-free guidance instead");
+    }
+    if (guidance != null) {
+      requireShape("guidance", guidance, timesteps.size(0));
+    }
+    Tensor embedding = timeTextEmbedding.forward(timesteps, guidance, pooled.to(dtype), mix, probe);
+    probe.see("time_text_embed", "", () -> embedding);
+    return adaLnLinears.forward(embedding, mix);
+  }
+
+  /**
+   * As {@link #forward(Tensor, Tensor, Tensor, Tensor, Tensor, Rope, AdapterMix)}, from what can be
+   * computed before the first step.
+   *
+   * @param latents packed latents, shape [batch, imageTokens, inChannels]
+   * @param context from {@link #context} with the same mix, shape [batch, textTokens, width]
+   * @param modulation from {@link #modulation} with the same mix; one row for each sample
+   * @param rope for textTokens + imageTokens, from {@link #rope}
+   * @param mix the adapters to apply
+   * @return shape [batch, imageTokens, inChannels], in the model's type
+   */
+  public Tensor forward(
+      Tensor latents, Tensor context, Modulation modulation, Rope rope, AdapterMix mix) {
+    return forward(latents, context, modulation, new Pass(mix, rope, Probe.NONE));
+  }
+
+  private Tensor forward(Tensor latents, Tensor context, Modulation modulation, Pass pass) {
+    requireOpen();
+    requireShape("latents", latents, modulation.rows(), -1, config.inChannels());
+    requireShape("context", context, modulation.rows(), -1, config.width());
+    long textTokens = context.size(1);
+    long imageTokens = latents.size(1);
+    if (pass.rope().tokens() != textTokens + imageTokens) {
+      throw new IllegalArgumentException(
+          "rope is for %d tokens, but there are %d text and %d image tokens"
+              .formatted(pass.rope().tokens(), textTokens, imageTokens));
+    }
+    Probe probe = pass.probe();
+    Modulation.Reader vectors = modulation.reader();
+    Tensor image = latentEmbedder.forward(latents.to(dtype), pass.mix());
+    probe.see("x_embedder", "", () -> image);
+    probe.see("context_embedder", "", () -> context);
+
+    Tensor joint = doubleBlocks(context, image, vectors, pass);
+    for (SingleBlock block : singleBlocks) {
+      Tensor next = block.forward(joint, vectors, pass);
+      joint.close();
+      joint = next;
+    }
+    Tensor scale = vectors.next();
+    Tensor shift = vectors.next();
+    Tensor normed = AdaLn.modulate(joint.narrow(1, textTokens, imageTokens), shift, scale);
+    probe.see("norm_out", "", () -> normed);
+    Tensor velocity = out.forward(normed, pass.mix());
+    probe.see("proj_out", "", () -> velocity);
+    return velocity;
+  }
+
+  /** Returns text and image tokens as one sequence. Frees each state but {@code context}. */
+  private Tensor doubleBlocks(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
+    DoubleBlock.Streams x = new DoubleBlock.Streams(context, image);
+    boolean ownsText = false;
+    for (DoubleBlock block : doubleBlocks) {
+      DoubleBlock.Streams next = block.forward(x, vectors, pass);
+      x.image().close();
+      if (ownsText) {
+        x.text().close();
+      }
+      ownsText = true;
+      x = next;
+    }
+    return torch.cat(new TensorVector(x.text(), x.image()), 1);
+  }
+
+  private static void requireShape(String what, Tensor tensor, long... shape) {
+    boolean fits = tensor.dim() == shape.length;
+    for (int i = 0; fits && i < shape.length; i++) {
+      fits = shape[i] < 0 || tensor.size(i) == shape[i];
+    }
+    if (!fits) {
+      throw new IllegalArgumentException(
+          "%s has shape %s, expected %s (-1: any)"
+              .formatted(
+                  what, Arrays.toString(tensor.sizes().vec().get()), Arrays.toString(shape)));
+    }
+  }
+
+  private void requireOpen() {
+    if (closed.get()) {
+      throw new IllegalStateException("the transformer of " + weights.folder() + " is closed");
+    }
+  }
+
+  /** Frees the weights. Idempotent; nothing may be running. */
+  @Override
+  public void close() {
+    if (closed.compareAndSet(false, true)) {
+      ropes.close();
+      weights.close();
+    }
+  }
+}

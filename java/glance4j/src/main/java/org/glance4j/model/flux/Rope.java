@@ -1,0 +1,91 @@
+package org.glance4j.model.flux;
+
+import java.util.List;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * Rotary position embedding (RoFormer, arXiv 2104.09864) on several axes: each pair of adjacent
+ * channels of a head is a complex number, turned by the token's position on the pair's axis times
+ * the pair's frequency. Pair j of an axis with d channels has frequency {@code 10000^(-2j/d)}.
+ *
+ * <p>Immutable but for {@link #close()}.
+ */
+public final class Rope implements AutoCloseable {
+  private static final double THETA = 10_000;
+
+  /**
+   * cos + i sin, complex64 [tokens, 1, 1, headDim / 2]: the same for q and k, and for each head.
+   */
+  private final Tensor rotation;
+
+  private Rope(Tensor rotation) {
+    this.rotation = rotation;
+  }
+
+  /**
+   * The rotations of tokens at {@code positions}, which belong to the caller's scope.
+   *
+   * @param positions shape [tokens, axes]
+   * @param axesDims how many channels rotate with each axis
+   */
+  public static Rope of(Tensor positions, List<Integer> axesDims) {
+    // In float32 the angles of far positions would be off by 2e-4.
+    Tensor exact = positions.to(ScalarType.Double);
+    Tensor[] angles = new Tensor[axesDims.size()];
+    for (int axis = 0; axis < angles.length; axis++) {
+      angles[axis] = torch.outer(exact.select(1, axis), frequencies(axesDims.get(axis)));
+    }
+    Tensor angle = torch.cat(new TensorVector(angles), 1).unsqueeze(1).unsqueeze(1);
+    Tensor cos = angle.cos().to(ScalarType.Float);
+    Tensor sin = angle.sin().to(ScalarType.Float);
+    return new Rope(torch.view_as_complex(torch.stack(new TensorVector(cos, sin), -1)));
+  }
+
+  private static Tensor frequencies(int channels) {
+    Tensor pair =
+        torch.arange(
+            new Scalar(0),
+            new Scalar(channels),
+            new Scalar(2),
+            new TensorOptions(ScalarType.Double));
+    return torch.pow(new Scalar(THETA), pair.div(new Scalar((double) channels))).reciprocal();
+  }
+
+  /**
+   * Rotates queries and keys.
+   *
+   * @param heads f32, shape [batch, tokens, 2, heads, headDim]; contiguous
+   * @return the same shape
+   */
+  Tensor rotate(Tensor heads) {
+    Tensor pairs = torch.view_as_complex(heads.unflatten(-1, -1, 2));
+    return torch.view_as_real(pairs.mul(rotation)).flatten(-2, -1);
+  }
+
+  /** How many tokens there are angles for. */
+  long tokens() {
+    return rotation.size(0);
+  }
+
+  /** cos + i sin of every token and pair of channels, complex64 [tokens, headDim / 2]. */
+  Tensor rotation() {
+    return rotation.flatten(1, 3);
+  }
+
+  /** Makes the table outlive the caller's scope, until {@link #close()}. */
+  Rope retain() {
+    rotation.retainReference();
+    return this;
+  }
+
+  /** Frees the table. Idempotent. */
+  @Override
+  public void close() {
+    rotation.close();
+  }
+}

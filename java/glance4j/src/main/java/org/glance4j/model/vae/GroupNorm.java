@@ -1,0 +1,37 @@
+package org.glance4j.model.vae;
+
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.global.torch;
+import org.glance4j.model.Probe;
+import org.glance4j.weights.Weights;
+
+/** Group norm. As a layer, it is followed by SiLU, as everywhere but in the attention. */
+final class GroupNorm implements Layer {
+  private static final double EPSILON = 1e-6;
+
+  private final Tensor weight;
+  private final Tensor bias;
+  private final int groups;
+
+  private GroupNorm(Tensor weight, Tensor bias, int groups) {
+    this.weight = weight;
+    this.bias = bias;
+    this.groups = groups;
+  }
+
+  static GroupNorm take(Weights weights, String name, int channels, int groups) {
+    return new GroupNorm(
+        weights.take(name + ".weight", channels), weights.take(name + ".bias", channels), groups);
+  }
+
+  Tensor norm(Tensor x) {
+    return torch.group_norm(
+        x, groups, new TensorOptional(weight), new TensorOptional(bias), EPSILON, false);
+  }
+
+  @Override
+  public Tensor forward(Tensor x, Probe probe) {
+    return torch.silu_(norm(x));
+  }
+}

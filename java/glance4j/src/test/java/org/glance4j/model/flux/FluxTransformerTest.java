@@ -1,0 +1,367 @@
+package org.glance4j.model.flux;
+
+import static java.util.Objects.requireNonNull;
+import static org.glance4j.reference.TensorAssert.assertClose;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.NoGradGuard;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.ModelFormatException;
+import org.glance4j.lora.AdapterMix;
+import org.glance4j.lora.LoraAdapter;
+import org.glance4j.lora.LoraPair;
+import org.glance4j.model.Probe;
+import org.glance4j.reference.Goldens;
+import org.glance4j.reference.Reference;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+
+/** The transformer against {@code goldens/flux_transformer}: every layer, with and without LoRA. */
+class FluxTransformerTest {
+  private static final double TOLERANCE = 1e-5;
+  private static final Path FOLDER = Reference.path("flux-tiny-random/transformer");
+
+  private static Goldens goldens;
+  private static FluxTransformer transformer;
+  private static LoraAdapter slow;
+  private static LoraAdapter fast;
+
+  @BeforeAll
+  static void open() {
+    assumeTrue(Reference.hasGoldens("flux_transformer"));
+    goldens = Reference.goldens("flux_transformer");
+    transformer = FluxTransformer.open(FOLDER, ScalarType.Float);
+    slow = TestAdapters.load("slow");
+    fast = TestAdapters.load("fast");
+    transformer.check(slow);
+    transformer.check(fast);
+  }
+
+  @AfterAll
+  static void close() {
+    if (transformer != null) {
+      transformer.close();
+      slow.close();
+      fast.close();
+      goldens.close();
+    }
+  }
+
+  @TestFactory
+  Stream<DynamicTest> everyLayer() {
+    Map<String, Tensor> seen = new LinkedHashMap<>();
+    seen.put("output", run(transformer, AdapterMix.NONE, recorder(seen)));
+    return compareAll("fwd.", seen);
+  }
+
+  @TestFactory
+  Stream<DynamicTest> everyBlockWithLora() {
+    Map<String, Tensor> seen = new LinkedHashMap<>();
+    seen.put("output", run(transformer, AdapterMix.of(slow), recorder(seen)));
+    return compareAll("lora_slow.", seen);
+  }
+
+  private static Stream<DynamicTest> compareAll(String prefix, Map<String, Tensor> seen) {
+    List<String> names =
+        goldens.names().stream()
+            .filter(name -> name.startsWith(prefix) && !name.startsWith(prefix + "scale"))
+            .toList();
+    assertTrue(names.contains(prefix + "output"), names.toString());
+    return names.stream()
+        .map(
+            name ->
+                DynamicTest.dynamicTest(
+                    name,
+                    () -> {
+                      Tensor actual = seen.get(name.substring(prefix.length()));
+                      assertNotNull(actual, "the transformer shows no such value");
+                      assertNear(name, actual);
+                    }));
+  }
+
+  /** Within the tolerance times the size of the values, which are normalised but not all near 1. */
+  private static void assertNear(String name, Tensor actual) {
+    Tensor expected = goldens.get(name);
+    double size = Math.max(1, expected.abs().max().item_double());
+    boolean sinusoids = name.endsWith(".time_proj");
+    assertClose(name, expected, actual, sinusoids ? sinusoidTolerance() : TOLERANCE * size);
+  }
+
+  /**
+   * The reference's frequencies are f32 powers, whose last bit depends on the processor; 1000 times
+   * the timestep multiplies it.
+   */
+  private static double sinusoidTolerance() {
+    return 1000 * goldens.get("in.timestep").max().item_double() * Math.ulp(1f);
+  }
+
+  @TestFactory
+  Stream<DynamicTest> outputsWithLora() {
+    return goldens.names().stream()
+        .filter(name -> name.startsWith("lora_") && name.endsWith(".output"))
+        .map(name -> DynamicTest.dynamicTest(name, () -> outputWithLora(name)));
+  }
+
+  private static void outputWithLora(String name) {
+    String call = goldens.entry().path("tensors").path(name).path("call").asText();
+    if (name.equals("lora_slow_fused.output")) {
+      try (FluxTransformer merged =
+          FluxTransformer.openMerged(FOLDER, ScalarType.Float, AdapterMix.of(slow))) {
+        assertNear(name, run(merged, AdapterMix.NONE, Probe.NONE));
+      }
+    } else {
+      assertNear(name, run(transformer, mix(name, call), Probe.NONE));
+    }
+  }
+
+  /** The adapters and strengths that the manifest says were active. */
+  private static AdapterMix mix(String name, String call) {
+    if (call.contains("disable_adapters")) {
+      return AdapterMix.NONE;
+    }
+    Matcher mixed =
+        Pattern.compile("set_adapters\\(\\['slow','fast'],\\[([0-9.]+),([0-9.]+)]\\)")
+            .matcher(call);
+    if (mixed.find()) {
+      return new AdapterMix(
+          List.of(
+              new AdapterMix.Part(slow, Double.parseDouble(mixed.group(1))),
+              new AdapterMix.Part(fast, Double.parseDouble(mixed.group(2)))));
+    }
+    Matcher scaled = Pattern.compile("'scale':([0-9.]+)").matcher(call);
+    double strength = scaled.find() ? Double.parseDouble(scaled.group(1)) : 1;
+    return AdapterMix.of(name.startsWith("lora_fast") ? fast : slow, strength);
+  }
+
+  @Test
+  void samplesOfABatchHaveTheirOwnTimestep() {
+    try (NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      Inputs one = Inputs.golden(0.9);
+      Inputs other = Inputs.golden(0.2);
+      Tensor both = Inputs.concat(one, other).run(transformer, AdapterMix.of(slow), Probe.NONE);
+      Tensor apart =
+          torch.cat(
+              new TensorVector(
+                  one.run(transformer, AdapterMix.of(slow), Probe.NONE),
+                  other.run(transformer, AdapterMix.of(slow), Probe.NONE)),
+              0);
+      assertClose("batch of two", apart, both, TOLERANCE);
+    }
+  }
+
+  @Test
+  void modulationsOfAScheduleEqualThoseOfItsSteps() {
+    try (NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      Inputs one = Inputs.golden(0.9);
+      Inputs other = Inputs.golden(0.2);
+      Inputs all = Inputs.concat(one, other);
+      AdapterMix mix = AdapterMix.of(fast);
+      Modulation schedule = transformer.modulation(all.timestep, all.guidance, all.pooled, mix);
+      long batch = one.latents.size(0);
+      Tensor context = transformer.context(other.embeds, mix);
+      Tensor actual =
+          transformer.forward(other.latents, context, schedule.rows(batch, batch), other.rope, mix);
+      assertClose("second step", other.run(transformer, mix, Probe.NONE), actual, TOLERANCE);
+    }
+  }
+
+  @Test
+  void bfloat16StaysNearFloat32() {
+    try (FluxTransformer half = FluxTransformer.open(FOLDER, ScalarType.BFloat16);
+        NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      // Values that bf16 represents, and 1000 times them too: the model's type rounds both.
+      Inputs golden = Inputs.golden(0.5);
+      Inputs inputs =
+          golden.guidance == null
+              ? golden
+              : golden.withGuidance(golden.guidance.clone().fill_(new Scalar(2)));
+      Tensor expected = inputs.run(transformer, AdapterMix.NONE, Probe.NONE);
+      Tensor actual = inputs.run(half, AdapterMix.NONE, Probe.NONE);
+      assertEquals(ScalarType.BFloat16, actual.scalar_type().intern());
+      Tensor difference = actual.to(ScalarType.Float).sub(expected);
+      double error = difference.norm().item_double() / expected.norm().item_double();
+      assertTrue(error < 3e-2, "relative error " + error);
+    }
+  }
+
+  @Test
+  void gradientsReachTheAdapter() {
+    try (PointerScope scope = new PointerScope()) {
+      String linear = new TreeMap<>(slow.pairs()).firstKey();
+      LoraPair first = requireNonNull(slow.pair(linear));
+      Tensor down = first.down().clone().set_requires_grad(true);
+      Tensor up = first.up().clone().set_requires_grad(true);
+      LoraAdapter trained =
+          new LoraAdapter("trained", Map.of(linear, new LoraPair(down, up, first.scale())));
+      Inputs.golden(0.5).run(transformer, AdapterMix.of(trained), Probe.NONE).sum().backward();
+      assertTrue(down.grad().abs().max().item_double() > 0);
+      assertTrue(up.grad().abs().max().item_double() > 0);
+    }
+  }
+
+  @Test
+  void namesTheLinearAnAdapterDoesNotFit() {
+    try (PointerScope scope = new PointerScope()) {
+      String linear = new TreeMap<>(slow.pairs()).firstKey();
+      LoraPair good = requireNonNull(slow.pair(linear));
+      Tensor down = good.down();
+      Tensor up = good.up();
+      long rank = good.rank();
+      List<LoraAdapter> bad = new ArrayList<>();
+      bad.add(adapter(linear + "_z", down, up));
+      bad.add(adapter(linear, down.narrow(1, 1, down.size(1) - 1), up));
+      bad.add(adapter(linear, down, up.narrow(0, 1, up.size(0) - 1)));
+      bad.add(adapter(linear, down.narrow(0, 1, rank - 1), up));
+      bad.add(adapter(linear, down.narrow(0, 0, 0), up.narrow(1, 0, 0)));
+      bad.add(adapter(linear, down.unsqueeze(0), up));
+      for (LoraAdapter adapter : bad) {
+        String name = adapter.pairs().keySet().iterator().next();
+        ModelFormatException e =
+            assertThrows(ModelFormatException.class, () -> transformer.check(adapter));
+        assertMentions(name, e);
+        assertMentions(adapter.name(), e);
+      }
+    }
+  }
+
+  private static LoraAdapter adapter(String linear, Tensor down, Tensor up) {
+    return new LoraAdapter("test adapter", Map.of(linear, new LoraPair(down, up, 1)));
+  }
+
+  @Test
+  void refusesInputsThatDoNotFit() {
+    try (NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      Inputs good = Inputs.golden(0.5);
+      Tensor narrow = good.latents.narrow(2, 0, 1);
+      assertRefused("latents", new Inputs(narrow, good));
+      @Nullable Tensor otherGuidance = good.guidance == null ? good.timestep : null;
+      assertRefused("guidance", good.withGuidance(otherGuidance));
+      Tensor fewer = good.latents.narrow(1, 0, good.latents.size(1) - 1);
+      assertRefused("rope", new Inputs(fewer, good));
+    }
+  }
+
+  private static void assertRefused(String named, Inputs inputs) {
+    IllegalArgumentException e =
+        assertThrows(
+            IllegalArgumentException.class,
+            () -> inputs.run(transformer, AdapterMix.NONE, Probe.NONE));
+    assertMentions(named, e);
+  }
+
+  private static void assertMentions(String named, Exception e) {
+    assertTrue(String.valueOf(e.getMessage()).contains(named), e.getMessage());
+  }
+
+  @Test
+  void closedModelRefuses() {
+    FluxTransformer closed = FluxTransformer.open(FOLDER, ScalarType.Float);
+    closed.close();
+    closed.close();
+    try (PointerScope scope = new PointerScope()) {
+      Inputs inputs = Inputs.golden(0.5);
+      assertThrows(
+          IllegalStateException.class, () -> inputs.run(closed, AdapterMix.NONE, Probe.NONE));
+    }
+  }
+
+  private static Tensor run(FluxTransformer model, AdapterMix mix, Probe probe) {
+    try (NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      Tensor timestep = goldens.get("in.timestep");
+      return Inputs.golden(timestep.select(0, 0).item_double())
+          .run(model, mix, probe)
+          .clone()
+          .retainReference();
+    }
+  }
+
+  private static Probe recorder(Map<String, Tensor> seen) {
+    long textTokens = goldens.get("txt_ids").size(0);
+    return (module, output, value) -> {
+      String name = output.isEmpty() ? module : module + "." + output;
+      Tensor tensor = value.get().clone().retainReference();
+      if (module.startsWith("single_transformer_blocks") && output.equals("out")) {
+        // The reference splits a single block's output again.
+        long imageTokens = tensor.size(1) - textTokens;
+        seen.put(module + ".out0", tensor.narrow(1, 0, textTokens).retainReference());
+        seen.put(module + ".out1", tensor.narrow(1, textTokens, imageTokens).retainReference());
+      } else {
+        // The sinusoids are shown for the timestep first, then for the guidance.
+        seen.putIfAbsent(name, tensor);
+      }
+    };
+  }
+
+  /** The arguments of one forward pass. */
+  private record Inputs(
+      Tensor latents,
+      Tensor embeds,
+      Tensor pooled,
+      Tensor timestep,
+      @Nullable Tensor guidance,
+      Rope rope) {
+    Inputs(Tensor latents, Inputs other) {
+      this(latents, other.embeds, other.pooled, other.timestep, other.guidance, other.rope);
+    }
+
+    static Inputs golden(double timestep) {
+      Tensor latents = goldens.get("latents_packed");
+      Tensor ids = torch.cat(new TensorVector(goldens.get("txt_ids"), goldens.get("img_ids")), 0);
+      @Nullable Tensor guidance = goldens.has("in.guidance") ? goldens.get("in.guidance") : null;
+      return new Inputs(
+          latents,
+          goldens.get("in.encoder_hidden_states"),
+          goldens.get("in.pooled_projections"),
+          goldens.get("in.timestep").clone().fill_(new Scalar(timestep)),
+          transformer.config().guidanceEmbeds() ? guidance : null,
+          Rope.of(ids, transformer.config().ropeAxes()));
+    }
+
+    static Inputs concat(Inputs a, Inputs b) {
+      return new Inputs(
+          torch.cat(new TensorVector(a.latents, b.latents), 0),
+          torch.cat(new TensorVector(a.embeds, b.embeds), 0),
+          torch.cat(new TensorVector(a.pooled, b.pooled), 0),
+          torch.cat(new TensorVector(a.timestep, b.timestep), 0),
+          a.guidance == null || b.guidance == null
+              ? null
+              : torch.cat(new TensorVector(a.guidance, b.guidance), 0),
+          a.rope);
+    }
+
+    Inputs withGuidance(@Nullable Tensor other) {
+      return new Inputs(latents, embeds, pooled, timestep, other, rope);
+    }
+
+    Tensor run(FluxTransformer model, AdapterMix mix, Probe probe) {
+      return model.forward(latents, embeds, pooled, timestep, guidance, new Pass(mix, rope, probe));
+    }
+  }
+}
