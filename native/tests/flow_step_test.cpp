@@ -260,6 +260,8 @@ void values() {
       for (glance_dtype latents : types) {
         for (glance_dtype velocity : types) {
           for (glance_cfg_mode mode = GLANCE_CFG_NONE; mode <= GLANCE_CFG_RESCALED; ++mode) {
+            // One column rescaled is |v_pos| with the sign of a difference, which rounding may flip.
+            if (mode == GLANCE_CFG_RESCALED && size[1] == 1) continue;
             for (glance_rounding rounding : {GLANCE_ROUND_ONCE, GLANCE_ROUND_EACH}) {
               for (bool copy : {false, true}) {
                 check_case({size[0], size[1], gap, 2 * gap + 1, latents, velocity, mode, rounding,
