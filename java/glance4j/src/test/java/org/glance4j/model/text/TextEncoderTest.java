@@ -89,19 +89,30 @@ class TextEncoderTest {
     Matcher rows = ROWS.matcher(goldens.entry().at("/tensors/" + name + "/call").asText());
     List<Tensor> hidden = new ArrayList<>();
     try (T5Encoder encoder = openT5(ScalarType.Float)) {
+      Tensor ids;
       Tensor actual;
       if (layer.matches()) {
-        encoder.forward(goldens.get("t5_input_ids_" + layer.group(4)), x -> hidden.add(x.clone()));
+        ids = goldens.get("t5_input_ids_" + layer.group(4));
+        encoder.forward(ids, x -> hidden.add(x.clone()));
         actual = row(hidden.get(Integer.parseInt(layer.group(2))), layer.group(3));
       } else if (padded.matches()) {
-        actual = encoder.forward(goldens.get("t5_input_ids_" + padded.group(1)));
+        ids = goldens.get("t5_input_ids_" + padded.group(1));
+        actual = encoder.forward(ids);
       } else {
         assertTrue(rows.find(), "no test for " + name);
-        Tensor ids = goldens.get("t5_input_ids").index_select(0, indices(rows.group(1)));
+        ids = goldens.get("t5_input_ids").index_select(0, indices(rows.group(1)));
         actual = encoder.forward(ids).index_select(1, indices(rows.group(2)));
       }
-      assertClose(name, goldens.get(name), actual, TOLERANCE);
+      assertClose(name, goldens.get(name), actual, tolerance(ids.size(1)));
     }
+  }
+
+  /**
+   * Attention sums over the tokens, so the float32 reference's own rounding grows with them: its
+   * values for 512 tokens are 1e-5 from a float64 computation, for 40 tokens 3e-6.
+   */
+  private static double tolerance(long tokens) {
+    return TOLERANCE * Math.max(1, Math.sqrt(tokens / 128.0));
   }
 
   @TestFactory
