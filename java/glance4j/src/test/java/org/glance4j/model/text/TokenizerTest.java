@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -22,6 +23,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
@@ -36,6 +38,11 @@ class TokenizerTest {
       Path.of("../glance4j-tiny/src/main/resources/org/glance4j/glance-tiny");
 
   @TempDir private Path temporary;
+
+  @BeforeAll
+  static void needsTheModel() {
+    assumeTrue(Files.isDirectory(CLIP));
+  }
 
   @TestFactory
   List<DynamicTest> clipIdsOfReferencePrompts() {
