@@ -1,5 +1,6 @@
 package org.glance4j.kernel;
 
+import java.util.Locale;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.NativeLoadException;
 import org.slf4j.Logger;
@@ -17,6 +18,27 @@ public enum Backend {
   TORCH;
 
   private static final Logger LOG = LoggerFactory.getLogger(Backend.class);
+
+  /**
+   * The backend named {@code text}, in any case.
+   *
+   * @throws IllegalArgumentException if there is none
+   */
+  public static Backend parse(String text) {
+    for (Backend backend : values()) {
+      if (backend.name().equalsIgnoreCase(text)) {
+        return backend;
+      }
+    }
+    throw new IllegalArgumentException(
+        "backend \"" + text + "\" is not known; use auto, cpu, cuda or torch");
+  }
+
+  /** The form {@link #parse} reads, in lower case. */
+  @Override
+  public String toString() {
+    return name().toLowerCase(Locale.ROOT);
+  }
 
   /**
    * The backend to use on this machine: this one, or what AUTO comes to.

@@ -14,6 +14,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.LoraLinear;
 import org.glance4j.lora.AdapterMix;
+import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraPair;
 import org.glance4j.weights.Weights;

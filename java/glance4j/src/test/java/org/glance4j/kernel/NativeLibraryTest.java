@@ -45,7 +45,7 @@ class NativeLibraryTest {
   void setsWhatTheProgramHasNotSet() throws Exception {
     ChildJvm.Result result = ChildJvm.run(Embedder.class, entry -> true, QUIET);
     assertEquals(0, result.exitCode(), result.output());
-    assertEquals("limit 0, threads 1, backend CPU", result.output().strip());
+    assertEquals("limit 0, threads 1, backend cpu", result.output().strip());
   }
 
   @Test
@@ -70,7 +70,7 @@ class NativeLibraryTest {
     assertEquals(0, result.exitCode(), result.output());
     assertTrue(result.output().contains("libjniKernels.so on the class path: no"), result.output());
     assertTrue(result.output().contains("add the dependency org.glance4j"), result.output());
-    assertTrue(result.output().endsWith("backend TORCH" + System.lineSeparator()), result.output());
+    assertTrue(result.output().endsWith("backend torch" + System.lineSeparator()), result.output());
   }
 
   @Test

@@ -2,6 +2,7 @@ package org.glance4j.model.vae;
 
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
@@ -22,6 +23,7 @@ import org.glance4j.weights.Weights;
 public final class AutoencoderKl implements AutoCloseable {
   private static final double MIN_LOG_VARIANCE = -30;
   private static final double MAX_LOG_VARIANCE = 20;
+  private static final long COPIES_AT_FINEST = 4;
 
   private final VaeConfig config;
   private final Weights weights;
@@ -81,6 +83,19 @@ public final class AutoencoderKl implements AutoCloseable {
               .add(new Scalar(config.shiftFactor()));
       return scope.release(decoder.forward(z, probe));
     }
+  }
+
+  /**
+   * About how many bytes {@link #decode} takes beside the weights: the finest resolution holds its
+   * input, which has the channels of the one below, several times over.
+   *
+   * @param height of the image, in pixels
+   * @param width of the image, in pixels
+   */
+  public long decodeBytes(int height, int width) {
+    List<Integer> channels = config.blockChannels();
+    long widest = channels.get(Math.min(1, channels.size() - 1));
+    return COPIES_AT_FINEST * widest * height * width * Float.BYTES;
   }
 
   /**

@@ -20,6 +20,7 @@ import org.glance4j.weights.ConfigFile;
  * @param postQuantConv true if a 1 x 1 convolution precedes the decoder
  * @param scalingFactor latents are (z - shiftFactor) * scalingFactor for a transformer
  * @param shiftFactor 0 where the configuration has none
+ * @param sampleSize height and width of the images it was made for
  */
 public record VaeConfig(
     int inChannels,
@@ -32,7 +33,8 @@ public record VaeConfig(
     boolean quantConv,
     boolean postQuantConv,
     double scalingFactor,
-    double shiftFactor) {
+    double shiftFactor,
+    int sampleSize) {
   /** Copies the list. */
   public VaeConfig {
     blockChannels = List.copyOf(blockChannels);
@@ -64,7 +66,8 @@ public record VaeConfig(
         json.boolOr("use_quant_conv", true),
         json.boolOr("use_post_quant_conv", true),
         scalingFactor(json),
-        json.numberOr("shift_factor", 0));
+        json.numberOr("shift_factor", 0),
+        json.positiveIntOr("sample_size", 32));
   }
 
   private static void requireBlocks(ConfigFile json, String key, String only, int count) {

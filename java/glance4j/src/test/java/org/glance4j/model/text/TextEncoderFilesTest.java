@@ -70,7 +70,7 @@ class TextEncoderFilesTest {
     }
     String cause =
         folder.endsWith("clip_unexpected_tensor")
-            ? "do not belong"
+            ? "not part of this model"
             : folder.endsWith("clip_missing_tensor") ? "is missing" : "has shape";
     assertRefused(
         ModelFormatException.class,

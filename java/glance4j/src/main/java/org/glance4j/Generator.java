@@ -1,0 +1,214 @@
+package org.glance4j;
+
+import java.awt.image.BufferedImage;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalLong;
+import java.util.function.Supplier;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.InferenceMode;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.glance4j.kernel.Cfg;
+import org.glance4j.model.Conditioning;
+import org.glance4j.model.DenoiseTask;
+import org.glance4j.model.Denoiser;
+import org.glance4j.model.ImageModel;
+import org.glance4j.model.ImageSize;
+import org.glance4j.model.Velocity;
+import org.glance4j.schedule.Schedule;
+import org.glance4j.schedule.Step;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** One request's way from prompt to pixels. For one thread, once. */
+final class Generator {
+  private static final Logger log = LoggerFactory.getLogger(Generator.class);
+
+  private final LoadedModel loaded;
+  private final ImageModel model;
+  private final PromptCache prompts;
+  private final ImageRequest request;
+  private final Runnable stopCheck;
+  private final ImageSize size;
+  private final Schedule schedule;
+  private final Cfg cfg;
+
+  private double textSeconds;
+  private double denoiseSeconds;
+  private double decodeSeconds;
+
+  /**
+   * @param request completed
+   * @param stopCheck throws if the generation is to stop; asked before each step
+   */
+  Generator(LoadedModel loaded, PromptCache prompts, ImageRequest request, Runnable stopCheck) {
+    this.loaded = loaded;
+    this.model = loaded.model();
+    this.prompts = prompts;
+    this.request = request;
+    this.stopCheck = stopCheck;
+    this.size = loaded.size(request);
+    this.schedule = loaded.schedule(request);
+    this.cfg = request.cfg() > 1 ? Cfg.plain((float) request.cfg()) : Cfg.NONE;
+  }
+
+  Generation run() {
+    long start = System.nanoTime();
+    requireMemory();
+    try (InferenceMode inference = new InferenceMode(true);
+        PointerScope scope = new PointerScope()) {
+      Denoiser denoiser = prepare();
+      List<GeneratedImage> images = new ArrayList<>();
+      for (int image = 0; image < request.imageCount(); image++) {
+        Tensor latents = initialLatents(image);
+        denoise(denoiser, latents, image);
+        images.add(decode(latents, image));
+      }
+      return new Generation(images, stats(start));
+    } catch (RuntimeException e) {
+      throw outOfMemory(e) ? tooLarge(e) : e;
+    }
+  }
+
+  private Denoiser prepare() {
+    long start = System.nanoTime();
+    stopCheck.run();
+    int textTokens = request.maxTextTokens() == null ? 0 : request.maxTextTokens();
+    Conditioning positive = prompts.get(request.prompt(), textTokens);
+    Conditioning negative = null;
+    if (request.cfg() > 1) {
+      String text = request.negativePrompt() == null ? "" : request.negativePrompt();
+      negative = prompts.get(text, textTokens);
+    }
+    textSeconds = secondsSince(start);
+    return model.denoiser(
+        new DenoiseTask(positive, negative, size, request.guidance(), schedule, loaded.mixes()));
+  }
+
+  private Tensor initialLatents(int image) {
+    Latents given = request.initialLatents();
+    return given == null ? model.noise(request.seed() + image, size) : given.toTensor();
+  }
+
+  /** Walks the schedule, updating {@code latents} in place. */
+  private void denoise(Denoiser denoiser, Tensor latents, int image) {
+    long start = System.nanoTime();
+    for (int i = 0; i < schedule.steps().size(); i++) {
+      stopCheck.run();
+      long stepStart = System.nanoTime();
+      try (PointerScope scope = new PointerScope()) {
+        Step step = schedule.steps().get(i);
+        Velocity velocity = denoiser.velocity(i, latents);
+        loaded
+            .flowStep()
+            .update(
+                latents,
+                velocity.positive(),
+                velocity.negative(),
+                cfg,
+                step.sigma(),
+                step.nextSigma(),
+                null);
+        log.debug("image {} step {}: {}", image, i, step);
+        report(image, i, step, secondsSince(stepStart), latents, velocity);
+      }
+    }
+    denoiseSeconds += secondsSince(start);
+  }
+
+  private void report(
+      int image, int index, Step step, double seconds, Tensor latents, Velocity velocity) {
+    GenerationListener listener = request.listener();
+    if (listener != null) {
+      Supplier<BufferedImage> preview =
+          () -> {
+            Tensor clean =
+                latents.sub(velocity.combined(request.cfg()), new Scalar(step.nextSigma()));
+            return GeneratedImage.bufferedImage(size.width(), size.height(), pixels(clean));
+          };
+      listener.onStep(
+          new StepEvent(
+              image,
+              request.imageCount(),
+              index,
+              schedule.steps().size(),
+              step,
+              seconds,
+              () -> Latents.of(latents.squeeze(0)),
+              preview));
+    }
+  }
+
+  private GeneratedImage decode(Tensor latents, int image) {
+    stopCheck.run();
+    long start = System.nanoTime();
+    byte[] rgb = pixels(latents);
+    decodeSeconds += secondsSince(start);
+    ImageRequest single =
+        request.toBuilder()
+            .seed(request.seed() + image)
+            .imageCount(1)
+            .initialLatents(null)
+            .listener(null)
+            .build();
+    Recipe recipe =
+        new Recipe(loaded.source(), loaded.options(), single, request.initialLatents() != null);
+    return new GeneratedImage(
+        size.width(), size.height(), rgb, Latents.of(latents.squeeze(0)), recipe);
+  }
+
+  private byte[] pixels(Tensor latents) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor decoded = model.decode(latents, size).contiguous();
+      byte[] rgb = new byte[Math.toIntExact(decoded.numel())];
+      new BytePointer(decoded.data_ptr()).get(rgb);
+      return rgb;
+    }
+  }
+
+  private GenerationStats stats(long start) {
+    int perStep = request.cfg() > 1 ? 2 : 1;
+    return new GenerationStats(
+        textSeconds,
+        denoiseSeconds,
+        decodeSeconds,
+        secondsSince(start),
+        schedule.steps().size() * perStep * request.imageCount(),
+        schedule.steps());
+  }
+
+  /** Asked first: a host out of memory may kill the process in place of failing a call. */
+  private void requireMemory() {
+    requireMemory(
+        size, model.workspaceBytes(size, request.cfg() > 1 ? 2 : 1), HostMemory.availableBytes());
+  }
+
+  static void requireMemory(ImageSize size, long needed, OptionalLong available) {
+    if (available.isPresent() && needed > available.getAsLong()) {
+      throw new DeviceOutOfMemoryException(
+          "a %s picture needs about %.1f GB beside the weights, but only %.1f GB are free; ask for a smaller one"
+              .formatted(size, needed / 1e9, available.getAsLong() / 1e9),
+          null);
+    }
+  }
+
+  private static boolean outOfMemory(RuntimeException e) {
+    String message = String.valueOf(e.getMessage());
+    return message.contains("can't allocate memory")
+        || message.contains("not enough memory")
+        || message.contains("out of memory");
+  }
+
+  private DeviceOutOfMemoryException tooLarge(@Nullable RuntimeException cause) {
+    return new DeviceOutOfMemoryException(
+        "a %s picture needs more memory than there is; ask for a smaller one".formatted(size),
+        cause);
+  }
+
+  private static double secondsSince(long nanos) {
+    return (System.nanoTime() - nanos) / 1e9;
+  }
+}

@@ -1,0 +1,188 @@
+package org.glance4j.model.flux;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.ModelFormatException;
+import org.glance4j.lora.LoraAdapter;
+import org.glance4j.lora.LoraFile;
+import org.glance4j.model.Conditioning;
+import org.glance4j.model.DenoiseTask;
+import org.glance4j.model.Denoiser;
+import org.glance4j.model.ImageModel;
+import org.glance4j.model.ImageSize;
+import org.glance4j.model.vae.AutoencoderKl;
+import org.glance4j.model.vae.Pixels;
+import org.glance4j.schedule.SigmaShift;
+import org.glance4j.weights.ModelIndex;
+
+/** A FLUX.1 model folder ({@code FluxPipeline}): all its parts, checked to fit each other. */
+public final class FluxModel implements ImageModel {
+  private final SigmaShift sigmaShift;
+  private final FluxPromptEncoder promptEncoder;
+  private final FluxTransformer transformer;
+  private final AutoencoderKl vae;
+
+  private FluxModel(
+      SigmaShift sigmaShift,
+      FluxPromptEncoder promptEncoder,
+      FluxTransformer transformer,
+      AutoencoderKl vae) {
+    this.sigmaShift = sigmaShift;
+    this.promptEncoder = promptEncoder;
+    this.transformer = transformer;
+    this.vae = vae;
+  }
+
+  /**
+   * Loads a diffusers folder.
+   *
+   * @param dtype of the text encoders and the transformer; the VAE always runs in f32
+   * @throws ModelFormatException if a file is missing, damaged or not supported, or two parts do
+   *     not fit each other
+   */
+  public static FluxModel open(Path folder, ScalarType dtype) {
+    ModelIndex index = ModelIndex.read(folder);
+    SigmaShift sigmaShift = SigmaShift.read(index.config("scheduler"));
+    List<AutoCloseable> opened = new ArrayList<>();
+    try {
+      AutoencoderKl vae = AutoencoderKl.open(index.componentFolder("vae"));
+      opened.add(vae);
+      FluxPromptEncoder promptEncoder = FluxPromptEncoder.open(folder, dtype);
+      opened.add(promptEncoder);
+      FluxTransformer transformer =
+          FluxTransformer.open(index.componentFolder("transformer"), dtype);
+      opened.add(transformer);
+      requireFitting(folder, transformer.config(), promptEncoder, vae);
+      return new FluxModel(sigmaShift, promptEncoder, transformer, vae);
+    } catch (RuntimeException e) {
+      for (AutoCloseable part : opened) {
+        closeAfter(e, part);
+      }
+      throw e;
+    }
+  }
+
+  private static void requireFitting(
+      Path folder, FluxConfig transformer, FluxPromptEncoder text, AutoencoderKl vae) {
+    requireEqual(
+        folder, "joint_attention_dim", transformer.contextDim(), "T5's width", text.textWidth());
+    requireEqual(
+        folder,
+        "pooled_projection_dim",
+        transformer.pooledDim(),
+        "CLIP's width",
+        text.pooledWidth());
+    requireEqual(
+        folder,
+        "in_channels / 4",
+        transformer.latentChannels(),
+        "the VAE's latent_channels",
+        vae.config().latentChannels());
+  }
+
+  private static void requireEqual(
+      Path folder, String transformerKey, int transformer, String otherKey, int other) {
+    if (transformer != other) {
+      throw ModelFormatException.in(
+          folder,
+          "transformer " + transformerKey,
+          transformer
+              + " differs from "
+              + otherKey
+              + " "
+              + other
+              + "; all parts must come from one model");
+    }
+  }
+
+  private static void closeAfter(RuntimeException cause, AutoCloseable part) {
+    try {
+      part.close();
+    } catch (Exception e) {
+      cause.addSuppressed(e);
+    }
+  }
+
+  @Override
+  public ImageSize defaultSize() {
+    return new ImageSize(vae.config().sampleSize(), vae.config().sampleSize());
+  }
+
+  @Override
+  public int sizeMultiple() {
+    return 2 * vae.config().scale();
+  }
+
+  @Override
+  public int defaultTextTokens() {
+    return promptEncoder.maxTextTokens();
+  }
+
+  @Override
+  public SigmaShift sigmaShift() {
+    return sigmaShift;
+  }
+
+  @Override
+  public int imageTokens(ImageSize size) {
+    return layout(size).tokens();
+  }
+
+  @Override
+  public int latentChannels() {
+    return transformer.config().inChannels();
+  }
+
+  @Override
+  public LoraAdapter loadAdapter(Path file, ScalarType dtype) {
+    return LoraFile.load(file, dtype, transformer.linears());
+  }
+
+  @Override
+  public Conditioning encode(String prompt, int textTokens) {
+    try (PointerScope scope = new PointerScope()) {
+      return FluxConditioning.retain(promptEncoder.encode(prompt, null, textTokens));
+    }
+  }
+
+  @Override
+  public Tensor noise(long seed, ImageSize size) {
+    FluxLatents layout = layout(size);
+    return layout.pack(layout.noise(seed, 1));
+  }
+
+  @Override
+  public Denoiser denoiser(DenoiseTask task) {
+    return new FluxDenoiser(transformer, task, layout(task.size()));
+  }
+
+  @Override
+  public Tensor decode(Tensor latents, ImageSize size) {
+    Tensor picture = vae.decode(layout(size).unpack(latents));
+    return Pixels.toBytes(picture).squeeze(0);
+  }
+
+  @Override
+  public long workspaceBytes(ImageSize size, int batch) {
+    long tokens = imageTokens(size) + (long) defaultTextTokens();
+    // A single block's qkv, MLP and their copies, in f32, are the transformer's widest moment.
+    long transformerBytes = 24L * Float.BYTES * batch * tokens * transformer.config().width();
+    return Math.max(transformerBytes, vae.decodeBytes(size.height(), size.width()));
+  }
+
+  @Override
+  public void close() {
+    promptEncoder.close();
+    transformer.close();
+    vae.close();
+  }
+
+  private FluxLatents layout(ImageSize size) {
+    return FluxLatents.forImage(
+        vae.config().latentChannels(), vae.config().scale(), size.height(), size.width());
+  }
+}

@@ -1,0 +1,219 @@
+package org.glance4j;
+
+import static org.glance4j.reference.ErrorAssert.assertError;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalLong;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.glance4j.model.ImageSize;
+import org.glance4j.schedule.ScheduleSpec;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(value = 60, unit = TimeUnit.SECONDS)
+class GlanceTest {
+  private static ImageRequest.Builder request() {
+    return ImageRequest.builder("red apple").schedule(ScheduleSpec.base(4));
+  }
+
+  @Test
+  void sameRequestGivesSameBits() {
+    byte[] first;
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      first = glance.generate(request().cfg(3.5).build()).image().rgb();
+      glance.generate(request().seed(1).build());
+      assertArrayEquals(first, glance.generate(request().cfg(3.5).build()).image().rgb());
+    }
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      assertArrayEquals(first, glance.generate(request().cfg(3.5).build()).image().rgb());
+    }
+  }
+
+  @Test
+  void imageOfSeveralEqualsItsOwnSeedAlone() {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      Generation three = glance.generate(request().seed(5).imageCount(3).build());
+      assertEquals(3, three.images().size());
+      assertEquals(12, three.stats().evaluations());
+      GeneratedImage last = three.images().get(2);
+      assertEquals(7, last.recipe().request().seed());
+      assertArrayEquals(glance.generate(request().seed(7).build()).image().rgb(), last.rgb());
+    }
+  }
+
+  @Test
+  void latentsGivenAreTheNoiseOfTheSeed() {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      List<Latents> steps = new ArrayList<>();
+      GeneratedImage whole =
+          glance.generate(request().listener(e -> steps.add(e.latents())).build()).image();
+      assertArrayEquals(steps.get(3).values(), whole.latents().values());
+      GeneratedImage fromLatents =
+          glance.generate(request().initialLatents(whole.latents()).build()).image();
+      assertTrue(fromLatents.recipe().customLatents());
+      assertFalse(whole.recipe().customLatents());
+    }
+  }
+
+  @Test
+  void listenerSeesEachStepAndPreviews() {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      List<StepEvent> events = new ArrayList<>();
+      AtomicInteger previewWidth = new AtomicInteger();
+      ImageRequest request =
+          request()
+              .schedule(ScheduleSpec.glance())
+              .listener(
+                  event -> {
+                    events.add(event);
+                    previewWidth.set(event.preview().getWidth());
+                  })
+              .build();
+      GeneratedImage image = glance.generate(request).image();
+      assertEquals(10, events.size());
+      assertEquals(image.width(), previewWidth.get());
+      assertEquals(9, events.get(9).index());
+      assertEquals(0, events.get(9).step().nextSigma());
+    }
+  }
+
+  @Test
+  void cancelStopsAtTheNextStep() throws Exception {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      CountDownLatch started = new CountDownLatch(1);
+      CountDownLatch cancelled = new CountDownLatch(1);
+      AtomicInteger steps = new AtomicInteger();
+      CompletableFuture<Generation> future =
+          glance.generateAsync(
+              request()
+                  .schedule(ScheduleSpec.base(1000))
+                  .listener(
+                      event -> {
+                        steps.incrementAndGet();
+                        started.countDown();
+                        awaitQuietly(cancelled);
+                      })
+                  .build());
+      started.await();
+      assertTrue(future.cancel(true));
+      cancelled.countDown();
+      assertThrows(CancellationException.class, future::get);
+      // The turn comes only after the cancelled work has ended.
+      glance.generate(request().build());
+      assertEquals(1, steps.get());
+    }
+  }
+
+  @Test
+  void asyncGivesTheSamePicture() throws Exception {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      assertArrayEquals(
+          glance.generate(request().build()).image().rgb(),
+          glance.generateAsync(request().build()).get().image().rgb());
+    }
+  }
+
+  @Test
+  void closeStopsWorkUnderWayAndLaterCallsFail() throws Exception {
+    Glance glance = Glance.load(TestModels.TINY);
+    CountDownLatch started = new CountDownLatch(1);
+    CompletableFuture<Generation> future =
+        glance.generateAsync(
+            request()
+                .schedule(ScheduleSpec.base(1000))
+                .listener(event -> started.countDown())
+                .build());
+    started.await();
+    glance.close();
+    glance.close();
+    ExecutionException error = assertThrows(ExecutionException.class, future::get);
+    assertInstanceOf(GenerationCancelledException.class, error.getCause());
+    assertThrows(IllegalStateException.class, () -> glance.generate(request().build()));
+    assertThrows(IllegalStateException.class, () -> glance.generateAsync(request().build()));
+  }
+
+  @Test
+  void closeFromAListenerEndsCleanly() {
+    Glance glance = Glance.load(TestModels.TINY);
+    ImageRequest request = request().listener(event -> glance.close()).build();
+    assertThrows(GenerationCancelledException.class, () -> glance.generate(request));
+    assertThrows(IllegalStateException.class, () -> glance.generate(request().build()));
+  }
+
+  @Test
+  void concurrentCallsTakeTurns() throws Exception {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      byte[] expected = glance.generate(request().build()).image().rgb();
+      List<CompletableFuture<byte[]>> all = new ArrayList<>();
+      for (int i = 0; i < 6; i++) {
+        all.add(
+            CompletableFuture.supplyAsync(() -> glance.generate(request().build()).image().rgb()));
+      }
+      for (CompletableFuture<byte[]> one : all) {
+        assertArrayEquals(expected, one.get());
+      }
+    }
+  }
+
+  @Test
+  void refusesWhatDoesNotFit() {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      assertSays(glance, request().height(1000), "height 1000 must be a multiple of 16");
+      assertSays(glance, request().height(1000), "992 or 1008");
+      assertSays(glance, request().width(-16), "width -16");
+      assertSays(glance, request().maxTextTokens(0), "0");
+      assertSays(glance, request().maxTextTokens(513), "513");
+      assertSays(glance, request().initialLatents(new Latents(1, 2, new float[2])), "16 of 64");
+    }
+    assertThrows(IllegalArgumentException.class, () -> request().cfg(Double.NaN).build());
+    assertThrows(IllegalArgumentException.class, () -> request().imageCount(0).build());
+    assertThrows(IllegalArgumentException.class, () -> request().negativePrompt("x").build());
+  }
+
+  @Test
+  void tooLargeForTheMemorySaysSo() {
+    ImageSize size = new ImageSize(4096, 2048);
+    Generator.requireMemory(size, 1_000, OptionalLong.of(1_000));
+    Generator.requireMemory(size, Long.MAX_VALUE, OptionalLong.empty());
+    assertError(
+        DeviceOutOfMemoryException.class,
+        () -> Generator.requireMemory(size, 3_000_000_000L, OptionalLong.of(2_000_000_000L)),
+        "4096x2048",
+        "3.0 GB",
+        "2.0 GB");
+  }
+
+  @Test
+  void emptyAndHugePromptsAreFine() {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      for (String prompt : List.of("", " ", "apple ".repeat(2000), "\u0000\ud83c")) {
+        ImageRequest request = ImageRequest.builder(prompt).schedule(ScheduleSpec.base(1)).build();
+        assertEquals(prompt, glance.generate(request).image().recipe().request().prompt());
+      }
+    }
+  }
+
+  private static void assertSays(Glance glance, ImageRequest.Builder request, String text) {
+    assertError(IllegalArgumentException.class, () -> glance.generate(request.build()), text);
+  }
+
+  private static void awaitQuietly(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}
