@@ -2,36 +2,43 @@ package org.glance4j.cli;
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.IVersionProvider;
-import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
+import picocli.CommandLine.HelpCommand;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
 
-/** The {@code glance} command. Exit codes: 0 done, 1 failure, 2 bad usage. */
+/** The {@code glance} command. */
 @Command(
     name = "glance",
-    description = "Generates images from text in 8 to 10 steps.",
+    description = "Draws pictures from text with diffusion transformers, in few steps.",
     mixinStandardHelpOptions = true,
-    versionProvider = Main.Version.class)
-public final class Main implements Runnable {
-  @Spec CommandSpec spec;
+    versionProvider = Version.class,
+    synopsisSubcommandLabel = "COMMAND",
+    subcommands = {
+      GenerateCommand.class,
+      RepeatCommand.class,
+      InspectCommand.class,
+      DoctorCommand.class,
+      HelpCommand.class
+    })
+public final class Main {
+  @Option(
+      names = "--verbose",
+      scope = ScopeType.INHERIT,
+      description = "Show stack traces of errors.")
+  boolean verbose;
 
-  /** Runs the command line and exits with its code. */
-  public static void main(String[] args) {
-    System.exit(new CommandLine(new Main()).execute(args));
+  private Main() {}
+
+  /** Runs the command and exits: 0 done, 2 bad usage, 1 failure. */
+  public static void main(String[] arguments) {
+    System.exit(commandLine().execute(arguments));
   }
 
-  @Override
-  public void run() {
-    throw new ParameterException(spec.commandLine(), "a command is missing");
-  }
-
-  /** The version in the jar's manifest. */
-  static final class Version implements IVersionProvider {
-    @Override
-    public String[] getVersion() {
-      String version = Main.class.getPackage().getImplementationVersion();
-      return new String[] {"glance4j " + (version == null ? "(not packaged)" : version)};
-    }
+  static CommandLine commandLine() {
+    Main main = new Main();
+    return new CommandLine(main)
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setExecutionExceptionHandler(
+            (error, command, parsed) -> Errors.report(error, command, main.verbose));
   }
 }
