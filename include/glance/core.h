@@ -8,8 +8,8 @@
  *  - every struct begins with struct_size, which the caller sets to sizeof the struct. A caller
  *    compiled against another layout is refused. New fields go to the end, are valid when zero, and
  *    raise GLANCE_ABI_VERSION;
- *  - the caller owns all memory it passes; the library keeps no pointer after a call returns, but on
- *    CUDA the memory must live until the stream has passed the call;
+ *  - the caller owns all memory it passes; the library keeps no pointer after a call returns,
+ *    but on CUDA the memory must live until the stream has passed the call;
  *  - functions are thread-safe; two calls that write the same memory are the caller's race.
  */
 #ifndef GLANCE_CORE_H
@@ -66,8 +66,8 @@ GLANCE_API const char *glance_last_error(void);
 GLANCE_API const char *glance_cpu_features(void);
 
 /*
- * The CUDA architectures in this library in CMake's notation, "80-real,90a-real", or an empty string
- * if it was built without CUDA. A static string.
+ * The CUDA architectures in this library in CMake's notation, "80-real,90a-real", or an empty
+ * string if it was built without CUDA. A static string.
  */
 GLANCE_API const char *glance_cuda_architectures(void);
 

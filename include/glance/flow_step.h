@@ -35,8 +35,8 @@ enum {
 };
 
 /*
- * Matrices of rows x columns, a row being one token; elements of a row lie side by side. A stride is
- * the distance between rows in elements, at least columns.
+ * Matrices of rows x columns, a row being one token; elements of a row lie side by side. A stride
+ * is the distance between rows in elements, at least columns.
  */
 typedef struct {
   int64_t struct_size;
@@ -69,8 +69,8 @@ typedef struct {
 
 /*
  * Runs the update. stream is a cudaStream_t (null is the default stream) and null on CPU, where the
- * call returns when the work is done; on CUDA it returns when the work is queued, and may be captured
- * in a graph.
+ * call returns when the work is done; on CUDA it returns when the work is queued, and may be
+ * captured in a graph.
  *
  * Refused: outputs that overlap each other or an input (judged by address range), pointers not
  * aligned to their element, sizes below zero, sigmas or a cfg_scale that are not finite. NaN and

@@ -1,4 +1,6 @@
 // glance_flow_step: rejects bad arguments, then hands over to the device's code.
+#include "cpu/flow_step.h"
+
 #include <glance/flow_step.h>
 
 #include <cinttypes>
@@ -6,7 +8,6 @@
 
 #include "core/matrix.h"
 #include "core/status.h"
-#include "cpu/flow_step.h"
 #include "cuda/flow_step.h"
 
 namespace glance {
@@ -23,7 +24,9 @@ glance_status check_finite(const char *argument, float value) noexcept {
               static_cast<double>(value));
 }
 
-bool f32_or_bf16(glance_dtype dtype) noexcept { return dtype == GLANCE_F32 || dtype == GLANCE_BF16; }
+bool f32_or_bf16(glance_dtype dtype) noexcept {
+  return dtype == GLANCE_F32 || dtype == GLANCE_BF16;
+}
 
 glance_status check_numbers(const glance_flow_step_args &a) noexcept {
   if (a.rows < 0) return reject("rows", "0 or more", a.rows);
@@ -58,13 +61,12 @@ glance_status check_numbers(const glance_flow_step_args &a) noexcept {
 glance_status check_memory(const glance_flow_step_args &a) noexcept {
   const char *op = "flow_step";
   const int64_t velocity_bytes = dtype_bytes(a.velocity_dtype);
-  const Matrix latents = {op,        "latents",        a.latents,
-                          a.rows,    a.columns,        a.latents_stride,
-                          dtype_bytes(a.latents_dtype)};
+  const Matrix latents = {
+      op, "latents", a.latents, a.rows, a.columns, a.latents_stride, dtype_bytes(a.latents_dtype)};
   const Matrix v_pos = {op, "v_pos", a.v_pos, a.rows, a.columns, a.v_pos_stride, velocity_bytes};
   const Matrix v_neg = {op, "v_neg", a.v_neg, a.rows, a.columns, a.v_neg_stride, velocity_bytes};
-  const Matrix copy = {op,     "latents_bf16",        a.latents_bf16, a.rows, a.columns,
-                       a.latents_bf16_stride, dtype_bytes(GLANCE_BF16)};
+  const Matrix copy = {op,        "latents_bf16",        a.latents_bf16,          a.rows,
+                       a.columns, a.latents_bf16_stride, dtype_bytes(GLANCE_BF16)};
   glance_status status = check(latents);
   if (status == GLANCE_OK) status = check(v_pos);
   if (status == GLANCE_OK) status = check_apart(latents, v_pos);
@@ -89,7 +91,8 @@ extern "C" glance_status glance_flow_step(const glance_flow_step_args *args, voi
   if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "flow_step: args is null");
   const glance_flow_step_args &a = *args;
   if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject("struct_size", "sizeof(glance_flow_step_args) of this ABI version", a.struct_size);
+    return reject("struct_size", "sizeof(glance_flow_step_args) of this ABI version",
+                  a.struct_size);
   }
   const glance_status numbers = check_numbers(a);
   if (numbers != GLANCE_OK) return numbers;

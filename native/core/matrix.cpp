@@ -29,8 +29,9 @@ glance_status check(const Matrix &m) noexcept {
     return fail(GLANCE_INVALID_ARGUMENT, "%s: %s is null", m.operation, m.name);
   }
   if (m.begin() % static_cast<uintptr_t>(m.element_bytes) != 0) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: %s is not aligned to its element of %" PRId64 " bytes",
-                m.operation, m.name, m.element_bytes);
+    return fail(GLANCE_INVALID_ARGUMENT,
+                "%s: %s is not aligned to its element of %" PRId64 " bytes", m.operation, m.name,
+                m.element_bytes);
   }
   if (m.stride < m.columns) {
     return fail(GLANCE_INVALID_ARGUMENT,

@@ -25,8 +25,8 @@ struct Matrix {
 // The size of an element, or 0 for a number that is no glance_dtype.
 int64_t dtype_bytes(glance_dtype dtype) noexcept;
 
-// GLANCE_OK if rows x columns elements can be addressed: not null, aligned, rows that do not overlap,
-// no overflow. rows and columns must be above zero.
+// GLANCE_OK if rows x columns elements can be addressed: not null, aligned, rows that do not
+// overlap, no overflow. rows and columns must be above zero.
 glance_status check(const Matrix &matrix) noexcept;
 
 // GLANCE_OK if the address ranges of the two have nothing in common.

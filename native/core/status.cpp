@@ -24,5 +24,4 @@ extern "C" {
 int32_t glance_abi_version(void) { return GLANCE_ABI_VERSION; }
 
 const char *glance_last_error(void) { return glance::last_error; }
-
 }

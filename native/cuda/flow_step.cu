@@ -1,11 +1,11 @@
 // flow_step on CUDA.
 //
 // Formula: glance/flow_step.h. Matrices of rows x columns, row-major with a stride; 1024 x 1024
-// pixels are 4096 rows of 64 columns. At 16 bytes and some 6 operations an f32 element with CFG that
-// is 4 MB, a microsecond of memory traffic: the launch costs more than the work, so the point is one
-// launch, no synchronisation and no allocation (it may be captured in a graph).
-// Accumulation in f32, with no fused multiply-add (-fmad=false for this file). No alignment beyond
-// the element's.
+// pixels are 4096 rows of 64 columns. At 16 bytes and some 6 operations an f32 element with CFG
+// that is 4 MB, a microsecond of memory traffic: the launch costs more than the work, so the point
+// is one launch, no synchronisation and no allocation (it may be captured in a graph). Accumulation
+// in f32, with no fused multiply-add (-fmad=false for this file). No alignment beyond the
+// element's.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -70,7 +70,8 @@ __device__ float folded(float sum) {
 // kNormLanes threads a row: RESCALED. All threads of a warp run the same number of turns, so that
 // the shuffles have all their lanes.
 template <typename Latent, typename Velocity, bool kEach>
-__global__ void __launch_bounds__(kThreads) flow_step_rescaled(const Arguments<Latent, Velocity> a) {
+__global__ void __launch_bounds__(kThreads)
+    flow_step_rescaled(const Arguments<Latent, Velocity> a) {
   constexpr int kRows = kThreads / kNormLanes;
   const int lane = threadIdx.x % kNormLanes;
   for (int64_t first = int64_t{blockIdx.x} * kRows; first < a.rows;

@@ -1,6 +1,8 @@
 // glance_flow_step against a float64 oracle and against the f32 chain of separate operations, for
-// every instruction set of this machine: ragged sizes, strides, odd addresses, NaN and infinity, and
-// every argument that must be refused.
+// every instruction set of this machine: ragged sizes, strides, odd addresses, NaN and infinity,
+// and every argument that must be refused.
+#include "cpu/flow_step.h"
+
 #include <glance/flow_step.h>
 
 #include <cinttypes>
@@ -14,7 +16,6 @@
 #include <string>
 #include <vector>
 
-#include "cpu/flow_step.h"
 #include "cpu/isa.h"
 #include "math/bf16.h"
 
@@ -141,7 +142,10 @@ struct Problem {
     point(c.copy);
   }
   Problem(const Problem &other)
-      : latents(other.latents), v_pos(other.v_pos), v_neg(other.v_neg), copy(other.copy),
+      : latents(other.latents),
+        v_pos(other.v_pos),
+        v_neg(other.v_neg),
+        copy(other.copy),
         args(other.args) {
     point(other.args.latents_bf16 != nullptr);
   }
@@ -260,13 +264,14 @@ void values() {
       for (glance_dtype latents : types) {
         for (glance_dtype velocity : types) {
           for (glance_cfg_mode mode = GLANCE_CFG_NONE; mode <= GLANCE_CFG_RESCALED; ++mode) {
-            // One column rescaled is |v_pos| with the sign of a difference, which rounding may flip.
+            // One column rescaled is |v_pos| with the sign of a difference, which rounding may
+            // flip.
             if (mode == GLANCE_CFG_RESCALED && size[1] == 1) continue;
             for (glance_rounding rounding : {GLANCE_ROUND_ONCE, GLANCE_ROUND_EACH}) {
               for (bool copy : {false, true}) {
-                check_case({size[0], size[1], gap, 2 * gap + 1, latents, velocity, mode, rounding,
-                            copy},
-                           seed++);
+                check_case(
+                    {size[0], size[1], gap, 2 * gap + 1, latents, velocity, mode, rounding, copy},
+                    seed++);
               }
             }
           }
@@ -337,11 +342,11 @@ void refusals() {
   refused("sigma", [=](Problem &p) { p.args.sigma = inf - inf; });
   refused("sigma_next", [=](Problem &p) { p.args.sigma_next = inf; });
   refused("cfg_scale", [=](Problem &p) { p.args.cfg_scale = inf; });
-  refused("not aligned", [](Problem &p) {
-    p.args.latents = static_cast<unsigned char *>(p.args.latents) + 1;
-  });
+  refused("not aligned",
+          [](Problem &p) { p.args.latents = static_cast<unsigned char *>(p.args.latents) + 1; });
   refused("latents overlaps v_pos", [](Problem &p) { p.args.v_pos = p.args.latents; });
-  refused("latents_bf16 overlaps latents", [](Problem &p) { p.args.latents_bf16 = p.args.latents; });
+  refused("latents_bf16 overlaps latents",
+          [](Problem &p) { p.args.latents_bf16 = p.args.latents; });
 
   Problem p({4, 8, 0, 0, GLANCE_F32, GLANCE_F32, GLANCE_CFG_NONE, GLANCE_ROUND_ONCE, false}, 3);
   int not_a_stream = 0;

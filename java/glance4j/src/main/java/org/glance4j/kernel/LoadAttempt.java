@@ -78,8 +78,8 @@ record LoadAttempt(@Nullable NativeLoadException failure) {
   private static String fix(boolean found, String dependency, String platform) {
     if (found) {
       return "the library is there but the system refuses it. If the reason above names a missing"
-          + " library, install that one; if it says that a segment cannot be mapped or a file cannot"
-          + " be written, name a writable folder that allows execution with"
+          + " library, install that one; if it says that a segment cannot be mapped or a file"
+          + " cannot be written, name a writable folder that allows execution with"
           + " -Dorg.bytedeco.javacpp.cachedir=FOLDER";
     }
     return "add the dependency " + dependency + " built for " + platform;
