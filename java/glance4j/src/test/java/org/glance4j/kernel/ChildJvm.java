@@ -27,7 +27,9 @@ final class ChildJvm {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(jvmArguments);
-    command.addAll(List.of("-Xmx256m", "-cp", classPath, main.getName()));
+    command.addAll(
+        List.of(
+            "-Xmx256m", "--enable-native-access=ALL-UNNAMED", "-cp", classPath, main.getName()));
     Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
     String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     return new Result(process.waitFor(), output);
