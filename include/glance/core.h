@@ -60,6 +60,15 @@ GLANCE_API int32_t glance_abi_version(void);
 GLANCE_API const char *glance_last_error(void);
 
 /*
+ * Lets idle threads sleep in every OpenMP runtime that this process loads later: sets the environment
+ * variable OMP_WAIT_POLICY to PASSIVE unless it is set. Idle OpenMP threads spin by default, and so
+ * do those of a BLAS with a pool of its own: a program that uses both in turn then has more spinning
+ * threads than CPUs. Call it before such a library is loaded and before other threads read the
+ * environment.
+ */
+GLANCE_API void glance_let_idle_openmp_threads_sleep(void);
+
+/*
  * The instruction sets this machine's CPU has, of those the library has code for, separated by
  * spaces, the one in use last: "baseline avx2 avx512". A static string.
  */

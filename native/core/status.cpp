@@ -2,6 +2,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 
 namespace glance {
 namespace {
@@ -24,4 +25,12 @@ extern "C" {
 int32_t glance_abi_version(void) { return GLANCE_ABI_VERSION; }
 
 const char *glance_last_error(void) { return glance::last_error; }
+
+void glance_let_idle_openmp_threads_sleep(void) {
+#if defined(_WIN32)
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) _putenv_s("OMP_WAIT_POLICY", "PASSIVE");
+#else
+  setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+#endif
+}
 }

@@ -133,7 +133,7 @@ public final class NativeLibrary {
     static final LoadAttempt ATTEMPT = load();
 
     private static LoadAttempt load() {
-      NativeRuntime.initialize();
+      NativeRuntime.configure();
       LoadAttempt attempt =
           LoadAttempt.of(
               "the kernel library",

@@ -3,6 +3,7 @@ package org.glance4j.kernel;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.openblas.global.openblas_nolapack;
 import org.bytedeco.pytorch.global.torch;
+import org.glance4j.kernel.jni.Kernels;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -37,6 +38,9 @@ public final class NativeRuntime {
     Loaded.check();
   }
 
+  /** Makes the settings that JavaCPP reads when its first class loads: this class's own loading. */
+  static void configure() {}
+
   /**
    * Sets how many threads LibTorch and OpenBLAS use for one operation.
    *
@@ -60,14 +64,22 @@ public final class NativeRuntime {
 
   /** Loading LibTorch, once: class initialisation is the lock. */
   private static final class Loaded {
-    private static final LoadAttempt TORCH =
-        LoadAttempt.of(
-            "LibTorch",
-            "org/bytedeco/pytorch",
-            "libjnitorch.so",
-            "org.glance4j:glance4j-platform (or org.bytedeco:pytorch, openblas and javacpp with the"
-                + " classifier of this platform)",
-            () -> torch.get_num_threads());
+    private static final LoadAttempt TORCH = load();
+
+    private static LoadAttempt load() {
+      // LibTorch's OpenMP threads and OpenBLAS's own threads work in turn. If both spin while they
+      // wait, a generation on as many threads as CPUs takes up to fifty times as long.
+      if (NativeLibrary.failure() == null) {
+        Kernels.glance_let_idle_openmp_threads_sleep();
+      }
+      return LoadAttempt.of(
+          "LibTorch",
+          "org/bytedeco/pytorch",
+          "libjnitorch.so",
+          "org.glance4j:glance4j-platform (or org.bytedeco:pytorch, openblas and javacpp with the"
+              + " classifier of this platform)",
+          () -> torch.get_num_threads());
+    }
 
     static {
       if (TORCH.failure() == null && Pointer.maxPhysicalBytes() != 0) {
