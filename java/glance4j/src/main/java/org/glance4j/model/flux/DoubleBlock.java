@@ -110,7 +110,7 @@ final class DoubleBlock {
     Tensor qk = heads.rmsNorm(qkv);
     Tensor textQk = qk.narrow(1, 0, textTokens).mul_(text.norms);
     Tensor imageQk = qk.narrow(1, textTokens, imageTokens).mul_(image.norms);
-    pass.probe().see(name, "attn.to_q", () -> imageQkv.chunk(3, -1).get(0));
+    pass.probe().see(name, "attn.to_q", () -> imageQkv.narrow(-1, 0, imageQkv.size(-1) / 3));
     pass.probe().see(name, "attn.norm_q", () -> imageQk.select(2, 0));
     pass.probe().see(name, "attn.norm_added_k", () -> textQk.select(2, 1));
 

@@ -1,7 +1,6 @@
 package org.glance4j.model.flux;
 
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorVector;
 
 /**
  * Everything a forward pass needs of (timestep, guidance, pooled text): the shifts, scales and
@@ -29,20 +28,20 @@ public final class Modulation {
   }
 
   Reader reader() {
-    return new Reader(values.unsqueeze(2).unbind(1));
+    return new Reader(values);
   }
 
   /** Hands out the vectors in order, each with shape [rows, 1, width]. */
   static final class Reader {
-    private final TensorVector vectors;
+    private final Tensor values;
     private long next;
 
-    private Reader(TensorVector vectors) {
-      this.vectors = vectors;
+    private Reader(Tensor values) {
+      this.values = values;
     }
 
     Tensor next() {
-      return vectors.get(next++);
+      return values.narrow(1, next++, 1);
     }
 
     AdaLn nextAdaLn() {
