@@ -78,7 +78,7 @@ public final class GeneratedImage {
     int[] pixels = new int[width * height];
     for (int i = 0; i < pixels.length; i++) {
       int at = CHANNELS * i;
-      pixels[i] = (rgb[at] & 0xff) << 16 | (rgb[at + 1] & 0xff) << 8 | rgb[at + 2] & 0xff;
+      pixels[i] = ((rgb[at] & 0xff) << 16) | ((rgb[at + 1] & 0xff) << 8) | (rgb[at + 2] & 0xff);
     }
     image.setRGB(0, 0, width, height, pixels, 0, width);
     return image;

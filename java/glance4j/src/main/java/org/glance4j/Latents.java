@@ -9,6 +9,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.weights.SafetensorsFile;
 import org.glance4j.weights.SafetensorsWriter;
 import org.glance4j.weights.TensorInfo;
@@ -60,6 +61,7 @@ public final class Latents {
    * in any floating-point type.
    */
   public static Latents read(Path path) {
+    NativeRuntime.initialize();
     try (SafetensorsFile file = SafetensorsFile.open(path);
         PointerScope scope = new PointerScope()) {
       Map<String, TensorInfo> tensors = file.tensors();

@@ -20,10 +20,11 @@ final class Progress implements GenerationListener, AutoCloseable {
   }
 
   /**
-   * @param wanted false for none; without a terminal there is none either
+   * @param wanted false for none; there is none either unless the launcher found that stderr is a
+   *     terminal, which Java cannot tell on every version
    */
   static Progress start(boolean wanted) {
-    return new Progress(wanted && System.console() != null);
+    return new Progress(wanted && Boolean.getBoolean("glance.terminal"));
   }
 
   @Override

@@ -182,6 +182,7 @@ public final class Weights implements AutoCloseable {
   }
 
   /** Frees a tensor taken, or given to {@link #keep}, before {@link #close()} does. */
+  @SuppressWarnings("ReferenceEquality")
   public synchronized void release(Tensor tensor) {
     // Not List.remove: pointers compare by address, and a freed address comes again.
     if (owned.removeIf(kept -> kept == tensor)) {

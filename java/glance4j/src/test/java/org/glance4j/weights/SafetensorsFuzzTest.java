@@ -125,7 +125,7 @@ class SafetensorsFuzzTest {
 
   /** Another token in the JSON, with a header length that fits: this gets past the first checks. */
   private byte[] replaceToken(byte[] bytes) {
-    int headerEnd = Long.BYTES + (bytes[0] & 0xFF | (bytes[1] & 0xFF) << 8);
+    int headerEnd = Long.BYTES + ((bytes[0] & 0xFF) | ((bytes[1] & 0xFF) << 8));
     String json = new String(bytes, Long.BYTES, headerEnd - Long.BYTES, StandardCharsets.UTF_8);
     List<MatchResult> tokens = TOKEN.matcher(json).results().toList();
     MatchResult token = tokens.get(random.nextInt(tokens.size()));
@@ -153,7 +153,7 @@ class SafetensorsFuzzTest {
   private static byte[] everyKind(int padding) {
     TestSafetensors writer = new TestSafetensors().pad(padding).metadata("format", "pt");
     writer.floats("scalar", new long[0], 1).floats("empty", new long[] {0, 4});
-    for (String dtype : SafetensorsDtype.names().split(", ")) {
+    for (String dtype : SafetensorsDtype.names().split(", ", -1)) {
       int elementBytes =
           (int) SafetensorsDtype.bytes(Objects.requireNonNull(SafetensorsDtype.of(dtype)));
       writer.add("weights." + dtype, dtype, new long[] {2, 3}, new byte[6 * elementBytes]);

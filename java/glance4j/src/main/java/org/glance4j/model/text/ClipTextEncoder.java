@@ -139,8 +139,11 @@ public final class ClipTextEncoder implements AutoCloseable {
   private long[] endPositions(Tensor ids) {
     Tensor flat = ids.to(ScalarType.Long).contiguous();
     long[] values = new long[(int) flat.numel()];
-    flat.data_ptr_long().get(values);
-    Reference.reachabilityFence(flat);
+    try {
+      flat.data_ptr_long().get(values);
+    } finally {
+      Reference.reachabilityFence(flat);
+    }
     int tokens = (int) ids.size(1);
     long[] positions = new long[values.length / tokens];
     for (int prompt = 0; prompt < positions.length; prompt++) {

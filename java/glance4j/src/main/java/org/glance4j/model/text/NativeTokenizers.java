@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.net.URL;
 import java.util.Map;
 import org.bytedeco.javacpp.Loader;
+import org.glance4j.NativeLoadException;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -51,7 +52,7 @@ final class NativeTokenizers {
         loadThroughDjl();
       }
     } catch (IOException | RuntimeException | LinkageError e) {
-      throw new IllegalStateException(
+      throw new NativeLoadException(
           "the tokenizer library cannot be loaded on "
               + platform
               + ": "

@@ -1,5 +1,6 @@
 package org.glance4j.model.text;
 
+import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -40,7 +41,8 @@ final class SafetensorsEdit {
             int begin = entry.getValue().at("/data_offsets/0").asInt();
             byte[] values = new byte[entry.getValue().at("/data_offsets/1").asInt() - begin];
             bytes.slice().get(begin, values);
-            List<Integer> shape = JSON.convertValue(entry.getValue().get("shape"), List.class);
+            List<Integer> shape =
+                JSON.convertValue(entry.getValue().get("shape"), new TypeReference<>() {});
             add(name, entry.getValue().get("dtype").asText(), shape, values);
           }
         }
