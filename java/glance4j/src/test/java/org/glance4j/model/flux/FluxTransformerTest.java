@@ -105,16 +105,22 @@ class FluxTransformerTest {
   private static void assertNear(String name, Tensor actual) {
     Tensor expected = goldens.get(name);
     double size = Math.max(1, expected.abs().max().item_double());
-    boolean sinusoids = name.endsWith(".time_proj");
-    assertClose(name, expected, actual, sinusoids ? sinusoidTolerance() : TOLERANCE * size);
+    double tolerance = TOLERANCE * size;
+    if (name.endsWith(".time_proj")) {
+      tolerance = sinusoidTolerance("in.timestep");
+    } else if (name.endsWith(".guidance_embedder")) {
+      // Sees a larger value than the timestep's, and so a larger error of its sinusoids.
+      tolerance = Math.max(tolerance, sinusoidTolerance("in.guidance") / 10);
+    }
+    assertClose(name, expected, actual, tolerance);
   }
 
   /**
    * The reference's frequencies are f32 powers, whose last bit depends on the processor; 1000 times
-   * the timestep multiplies it.
+   * the value they encode multiplies it.
    */
-  private static double sinusoidTolerance() {
-    return 1000 * goldens.get("in.timestep").max().item_double() * Math.ulp(1f);
+  private static double sinusoidTolerance(String input) {
+    return 1000 * goldens.get(input).max().item_double() * Math.ulp(1f);
   }
 
   @TestFactory
@@ -294,8 +300,7 @@ class FluxTransformerTest {
   private static Tensor run(FluxTransformer model, AdapterMix mix, Probe probe) {
     try (NoGradGuard guard = new NoGradGuard();
         PointerScope scope = new PointerScope()) {
-      Tensor timestep = goldens.get("in.timestep");
-      return Inputs.golden(timestep.select(0, 0).item_double())
+      return Inputs.golden(goldens.get("in.timestep"))
           .run(model, mix, probe)
           .clone()
           .retainReference();
@@ -332,6 +337,10 @@ class FluxTransformerTest {
     }
 
     static Inputs golden(double timestep) {
+      return golden(goldens.get("in.timestep").clone().fill_(new Scalar(timestep)));
+    }
+
+    static Inputs golden(Tensor timestep) {
       Tensor latents = goldens.get("latents_packed");
       Tensor ids = torch.cat(new TensorVector(goldens.get("txt_ids"), goldens.get("img_ids")), 0);
       @Nullable Tensor guidance = goldens.has("in.guidance") ? goldens.get("in.guidance") : null;
@@ -339,7 +348,7 @@ class FluxTransformerTest {
           latents,
           goldens.get("in.encoder_hidden_states"),
           goldens.get("in.pooled_projections"),
-          goldens.get("in.timestep").clone().fill_(new Scalar(timestep)),
+          timestep,
           transformer.config().guidanceEmbeds() ? guidance : null,
           Rope.of(ids, transformer.config().ropeAxes()));
     }
