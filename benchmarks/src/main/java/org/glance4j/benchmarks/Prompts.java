@@ -7,7 +7,7 @@ import java.util.List;
  * own text.
  */
 final class Prompts {
-  private static final List<String> ALL =
+  static final List<String> ALL =
       List.of(
           "red apple",
           "sunflower",

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.glance4j.AtomicFile;
+import org.glance4j.ContactSheet;
 import org.glance4j.GeneratedImage;
 import org.glance4j.Generation;
 import org.glance4j.Glance;
@@ -87,7 +88,7 @@ final class GenerateCommand implements Callable<Integer> {
     }
     if (several) {
       Path sheet = FileNames.withSuffix(output, "-sheet");
-      ContactSheet.write(sheet, images);
+      ContactSheet.write(sheet, images, (int) Math.ceil(Math.sqrt(images.size())));
       files.add(sheet);
     }
     return files;

@@ -1,4 +1,4 @@
-package org.glance4j.cli;
+package org.glance4j;
 
 import java.awt.Color;
 import java.awt.Graphics2D;
@@ -7,17 +7,21 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import javax.imageio.ImageIO;
-import org.glance4j.AtomicFile;
-import org.glance4j.GeneratedImage;
 
-/** All images of a request in one picture, row by row. */
-final class ContactSheet {
+/** Several images in one picture. */
+public final class ContactSheet {
   private static final int GAP = 4;
 
   private ContactSheet() {}
 
-  static void write(Path file, List<GeneratedImage> images) throws IOException {
-    BufferedImage sheet = draw(images);
+  /**
+   * Writes a PNG file of all images, row by row, on white.
+   *
+   * @param images at least one, all of one size
+   * @param columns images in a row, at least 1
+   */
+  public static void write(Path file, List<GeneratedImage> images, int columns) throws IOException {
+    BufferedImage sheet = draw(images, columns);
     AtomicFile.write(
         file,
         out -> {
@@ -27,8 +31,11 @@ final class ContactSheet {
         });
   }
 
-  private static BufferedImage draw(List<GeneratedImage> images) {
-    int columns = (int) Math.ceil(Math.sqrt(images.size()));
+  private static BufferedImage draw(List<GeneratedImage> images, int columns) {
+    if (images.isEmpty() || columns < 1) {
+      throw new IllegalArgumentException(
+          images.size() + " images in " + columns + " columns; both must be at least 1");
+    }
     int rows = (images.size() + columns - 1) / columns;
     int cellWidth = images.get(0).width() + GAP;
     int cellHeight = images.get(0).height() + GAP;
