@@ -11,6 +11,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.LoraLinear;
 import org.glance4j.lora.AdapterMix;
@@ -101,12 +102,13 @@ public final class Linears {
   }
 
   /**
-   * Checks that {@code adapter} fits the linears in {@code shapes}.
+   * Checks that {@code adapter} fits the linears in {@code shapes}, which compute in {@code dtype}.
    *
    * @throws ModelFormatException naming the adapter and the first linear that is not there or has
    *     other widths, or whose A and B do not fit each other
+   * @throws IllegalArgumentException if its matrices have another type
    */
-  public static void check(Map<String, LinearShape> shapes, LoraAdapter adapter) {
+  public static void check(Map<String, LinearShape> shapes, ScalarType dtype, LoraAdapter adapter) {
     adapter
         .pairs()
         .forEach(
@@ -115,11 +117,14 @@ public final class Linears {
               if (shape == null) {
                 throw error(adapter, name, "this model has no such linear");
               }
-              check(shape, pair, adapter, name);
+              checkShapes(shape, pair, adapter, name);
+              checkType(dtype, pair.down(), adapter);
+              checkType(dtype, pair.up(), adapter);
             });
   }
 
-  private static void check(LinearShape shape, LoraPair pair, LoraAdapter adapter, String name) {
+  private static void checkShapes(
+      LinearShape shape, LoraPair pair, LoraAdapter adapter, String name) {
     List<Long> down = sizes(pair.down());
     List<Long> up = sizes(pair.up());
     boolean fits =
@@ -133,6 +138,14 @@ public final class Linears {
           name,
           "A has shape %s and B %s, but this model needs A [rank, %d] and B [%d, rank]"
               .formatted(down, up, shape.inFeatures(), shape.outFeatures()));
+    }
+  }
+
+  private static void checkType(ScalarType dtype, Tensor matrix, LoraAdapter adapter) {
+    ScalarType actual = matrix.scalar_type().intern();
+    if (actual != dtype) {
+      throw new IllegalArgumentException(
+          adapter.name() + " was loaded as " + actual + "; load it as the model's " + dtype);
     }
   }
 

@@ -119,9 +119,10 @@ public final class FluxTransformer implements AutoCloseable {
    * Checks that {@code adapter} fits this model.
    *
    * @throws ModelFormatException naming the linear that is not in this model or has other widths
+   * @throws IllegalArgumentException if it was loaded in another type than this model
    */
   public void check(LoraAdapter adapter) {
-    Linears.check(linearShapes, adapter);
+    Linears.check(linearShapes, dtype, adapter);
   }
 
   /**

@@ -14,6 +14,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -25,12 +28,16 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.LoraLinear;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraPair;
+import org.glance4j.model.LinearShape;
+import org.glance4j.model.Linears;
 import org.glance4j.model.Probe;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
+import org.glance4j.weights.Weights;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -161,6 +168,48 @@ class FluxTransformerTest {
     return AdapterMix.of(name.startsWith("lora_fast") ? fast : slow, strength);
   }
 
+  @TestFactory
+  Stream<DynamicTest> mergedWeights() {
+    String prefix = "lora_slow_fused.weight.";
+    return goldens.names().stream()
+        .filter(name -> name.startsWith(prefix))
+        .map(
+            name ->
+                DynamicTest.dynamicTest(
+                    name, () -> mergedWeight(name, name.substring(prefix.length()))));
+  }
+
+  private static void mergedWeight(String name, String linear) {
+    try (Weights weights = Weights.open(FOLDER, ScalarType.Float);
+        NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      LinearShape shape = requireNonNull(transformer.linears().get(linear));
+      LoraLinear base =
+          new Linears(weights, AdapterMix.NONE)
+              .linear(linear, shape.inFeatures(), shape.outFeatures());
+      assertNear(name, base.mergedWeight(AdapterMix.of(slow)));
+    }
+  }
+
+  @Test
+  void threadsShareTheModel() throws Exception {
+    List<AdapterMix> mixes =
+        List.of(AdapterMix.NONE, AdapterMix.of(slow), AdapterMix.of(fast), AdapterMix.of(slow, 2));
+    List<Tensor> alone = mixes.stream().map(mix -> run(transformer, mix, Probe.NONE)).toList();
+    ExecutorService threads = Executors.newFixedThreadPool(mixes.size());
+    try {
+      List<Future<Tensor>> together = new ArrayList<>();
+      for (AdapterMix mix : mixes) {
+        together.add(threads.submit(() -> run(transformer, mix, Probe.NONE)));
+      }
+      for (int i = 0; i < mixes.size(); i++) {
+        assertClose("thread " + i, alone.get(i), together.get(i).get(), TOLERANCE);
+      }
+    } finally {
+      threads.shutdownNow();
+    }
+  }
+
   @Test
   void samplesOfABatchHaveTheirOwnTimestep() {
     try (NoGradGuard guard = new NoGradGuard();
@@ -252,6 +301,19 @@ class FluxTransformerTest {
         assertMentions(name, e);
         assertMentions(adapter.name(), e);
       }
+    }
+  }
+
+  @Test
+  void refusesAdaptersOfAnotherType() {
+    try (PointerScope scope = new PointerScope()) {
+      String linear = new TreeMap<>(slow.pairs()).firstKey();
+      LoraPair pair = requireNonNull(slow.pair(linear));
+      LoraAdapter half =
+          adapter(linear, pair.down().to(ScalarType.BFloat16), pair.up().to(ScalarType.BFloat16));
+      IllegalArgumentException e =
+          assertThrows(IllegalArgumentException.class, () -> transformer.check(half));
+      assertMentions("BFloat16", e);
     }
   }
 

@@ -1,5 +1,6 @@
 package org.glance4j.model.vae;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.glance4j.reference.TensorAssert.assertClose;
 import static org.glance4j.reference.TensorAssert.assertExact;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
@@ -7,6 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -14,7 +20,9 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.glance4j.ModelFormatException;
 import org.glance4j.model.Probe;
+import org.glance4j.model.TestFolders;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
 import org.junit.jupiter.api.AfterAll;
@@ -22,10 +30,15 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** The VAE against {@code goldens/flux_vae}, both ways. */
 class AutoencoderKlTest {
   private static final double TOLERANCE = 1e-5;
+
+  private static final Path FOLDER = Reference.path("flux-tiny-random/vae");
 
   private static Goldens goldens;
   private static AutoencoderKl vae;
@@ -34,7 +47,7 @@ class AutoencoderKlTest {
   static void open() {
     assumeTrue(Reference.hasGoldens("flux_vae"));
     goldens = Reference.goldens("flux_vae");
-    vae = AutoencoderKl.open(Reference.path("flux-tiny-random/vae"));
+    vae = AutoencoderKl.open(FOLDER);
   }
 
   @AfterAll
@@ -127,5 +140,63 @@ class AutoencoderKlTest {
           IllegalArgumentException.class,
           () -> vae.decode(torch.zeros(1, vae.config().latentChannels() + 1, 2, 2)));
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "_class_name | \"AutoencoderTiny\"",
+        "act_fn | \"relu\"",
+        "block_out_channels | [1]",
+        "down_block_types | [\"AttnDownEncoderBlock2D\"]",
+        "up_block_types | []",
+        "norm_num_groups | 1000",
+        "layers_per_block | 1000",
+        "latent_channels | \"many\"",
+        "mid_block_add_attention | false",
+        "use_quant_conv | true",
+        "use_post_quant_conv | true",
+        "scaling_factor | 0",
+      })
+  void refusesConfigurations(String key, String value, @TempDir Path folder) {
+    TestFolders.copy(FOLDER, folder);
+    TestFolders.setConfig(folder, key, value);
+    assertThrows(ModelFormatException.class, () -> AutoencoderKl.open(folder).close());
+  }
+
+  @Test
+  void readsTheNamesOfOldFiles(@TempDir Path folder) throws IOException {
+    TestFolders.copy(FOLDER, folder);
+    renameTensors(
+        folder.resolve("diffusion_pytorch_model.safetensors"),
+        Map.of(
+            ".attentions.0.to_q.", ".attentions.0.query.",
+            ".attentions.0.to_k.", ".attentions.0.key.",
+            ".attentions.0.to_v.", ".attentions.0.value.",
+            ".attentions.0.to_out.0.", ".attentions.0.proj_attn."));
+    try (AutoencoderKl old = AutoencoderKl.open(folder);
+        NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      assertClose(
+          "decoded", goldens.get("decode.out"), old.decode(goldens.get("decode.in")), TOLERANCE);
+    }
+  }
+
+  /** Rewrites the header: 8 bytes of length, JSON, then the data as it was. */
+  private static void renameTensors(Path file, Map<String, String> names) throws IOException {
+    ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
+    byte[] json = new byte[(int) bytes.getLong()];
+    bytes.get(json);
+    String header = new String(json, UTF_8);
+    for (Map.Entry<String, String> name : names.entrySet()) {
+      assertTrue(header.contains(name.getKey()), name.getKey());
+      header = header.replace(name.getKey(), name.getValue());
+    }
+    // The data must stay aligned.
+    byte[] renamed = header.concat(" ".repeat(8 - header.length() % 8)).getBytes(UTF_8);
+    ByteBuffer out =
+        ByteBuffer.allocate(8 + renamed.length + bytes.remaining()).order(ByteOrder.LITTLE_ENDIAN);
+    Files.write(file, out.putLong(renamed.length).put(renamed).put(bytes).array());
   }
 }

@@ -1,0 +1,50 @@
+package org.glance4j.model;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+
+/** Copies of model folders with something changed. */
+public final class TestFolders {
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private TestFolders() {}
+
+  /** Copies the files of {@code from} into {@code to}. */
+  public static Path copy(Path from, Path to) {
+    try (Stream<Path> files = Files.list(from)) {
+      for (Path file : files.toList()) {
+        Files.copy(file, to.resolve(file.getFileName().toString()));
+      }
+      return to;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Sets {@code key} in the folder's {@code config.json} to the JSON {@code value}. */
+  public static void setConfig(Path folder, String key, String value) {
+    Path config = folder.resolve("config.json");
+    try {
+      ObjectNode root = (ObjectNode) JSON.readTree(Files.readAllBytes(config));
+      root.set(key, JSON.readTree(value));
+      Files.write(config, JSON.writeValueAsBytes(root));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** The folders in {@code folder}, sorted. */
+  public static List<Path> foldersIn(Path folder) {
+    try (Stream<Path> entries = Files.list(folder)) {
+      return entries.filter(Files::isDirectory).sorted().toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}
