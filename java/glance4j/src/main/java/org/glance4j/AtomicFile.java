@@ -73,12 +73,16 @@ public final class AtomicFile {
     }
   }
 
-  /** Follows links, so that writing to one replaces what it points to. */
+  /** Follows links to files, so that writing to one replaces what it points to. */
   private static Path resolve(Path target) throws IOException {
     if (Files.isDirectory(target)) {
       throw new IOException(target + " is a folder; name a file in it");
     }
-    return Files.exists(target) ? target.toRealPath() : target.toAbsolutePath();
+    boolean file = Files.isRegularFile(target);
+    if (file && !Files.isWritable(target)) {
+      throw new IOException(target + " may not be written; change its permissions");
+    }
+    return file ? target.toRealPath() : target.toAbsolutePath();
   }
 
   /** A pipe or device is written in place: a move would replace it. */

@@ -5,7 +5,7 @@ public final class GenerationCancelledException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
   /**
-   * @param message says who stopped it and after which step
+   * @param message says what stopped it
    */
   public GenerationCancelledException(String message) {
     super(message);

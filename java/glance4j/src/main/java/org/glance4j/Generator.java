@@ -3,6 +3,7 @@ package org.glance4j;
 import java.awt.image.BufferedImage;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.OptionalLong;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.BytePointer;
@@ -76,7 +77,7 @@ final class Generator {
   private Denoiser prepare() {
     long start = System.nanoTime();
     stopCheck.run();
-    int textTokens = request.maxTextTokens() == null ? 0 : request.maxTextTokens();
+    int textTokens = Objects.requireNonNull(request.maxTextTokens());
     Conditioning positive = prompts.get(request.prompt(), textTokens);
     Conditioning negative = null;
     if (request.cfg() > 1) {
@@ -84,8 +85,14 @@ final class Generator {
       negative = prompts.get(text, textTokens);
     }
     textSeconds = secondsSince(start);
-    return model.denoiser(
-        new DenoiseTask(positive, negative, size, request.guidance(), schedule, loaded.mixes()));
+    stopCheck.run();
+    long denoiserStart = System.nanoTime();
+    Denoiser denoiser =
+        model.denoiser(
+            new DenoiseTask(
+                positive, negative, size, request.guidance(), schedule, loaded.mixes()));
+    denoiseSeconds = secondsSince(denoiserStart);
+    return denoiser;
   }
 
   private Tensor initialLatents(int image) {
@@ -96,7 +103,7 @@ final class Generator {
   /** Walks the schedule, updating {@code latents} in place. */
   private void denoise(Denoiser denoiser, Tensor latents, int image) {
     long start = System.nanoTime();
-    for (int i = 0; i < schedule.steps().size(); i++) {
+    for (int i = 0; i < schedule.size(); i++) {
       stopCheck.run();
       long stepStart = System.nanoTime();
       try (PointerScope scope = new PointerScope()) {
@@ -134,7 +141,7 @@ final class Generator {
               image,
               request.imageCount(),
               index,
-              schedule.steps().size(),
+              schedule.size(),
               step,
               seconds,
               () -> Latents.of(latents.squeeze(0)),
@@ -176,14 +183,16 @@ final class Generator {
         denoiseSeconds,
         decodeSeconds,
         secondsSince(start),
-        schedule.steps().size() * perStep * request.imageCount(),
+        schedule.size() * perStep * request.imageCount(),
         schedule.steps());
   }
 
   /** Asked first: a host out of memory may kill the process in place of failing a call. */
   private void requireMemory() {
     requireMemory(
-        size, model.workspaceBytes(size, request.cfg() > 1 ? 2 : 1), HostMemory.availableBytes());
+        size,
+        model.workspaceBytes(size, request.cfg() > 1 ? 2 : 1, schedule.size()),
+        HostMemory.availableBytes());
   }
 
   static void requireMemory(ImageSize size, long needed, OptionalLong available) {
@@ -199,6 +208,7 @@ final class Generator {
     String message = String.valueOf(e.getMessage());
     return message.contains("can't allocate memory")
         || message.contains("not enough memory")
+        || message.contains("bad_alloc")
         || message.contains("out of memory");
   }
 

@@ -97,7 +97,7 @@ public final class Glance implements AutoCloseable {
   }
 
   /**
-   * Draws the images of {@code request} on the calling thread.
+   * Draws the images of {@code request} on the calling thread, which interrupting does not stop.
    *
    * @throws IllegalArgumentException if the request does not fit this model; the message says the
    *     value and the fix
@@ -106,19 +106,20 @@ public final class Glance implements AutoCloseable {
    * @throws IllegalStateException if this is closed
    */
   public Generation generate(ImageRequest request) {
+    requireOpen();
     return generate(request, () -> false);
   }
 
   /**
-   * Draws the images of {@code request} on a thread of this object's own. Cancelling the future
-   * stops the work before its next step; closing this completes it with {@link
-   * GenerationCancelledException}.
+   * Draws the images of {@code request} on a thread of this object's own. Cancelling the future, or
+   * completing it in any other way (such as a timeout), stops the work before its next step;
+   * closing this completes it with {@link GenerationCancelledException}.
    *
    * @throws IllegalStateException if this is closed
    */
   public CompletableFuture<Generation> generateAsync(ImageRequest request) {
     requireOpen();
-    GenerationFuture future = new GenerationFuture();
+    CompletableFuture<Generation> future = new CompletableFuture<>();
     try {
       worker.execute(() -> complete(future, request));
     } catch (RejectedExecutionException e) {
@@ -148,10 +149,9 @@ public final class Glance implements AutoCloseable {
   }
 
   private Generation generate(ImageRequest request, BooleanSupplier stopRequested) {
-    requireOpen();
     turn.lock();
     try {
-      requireOpen();
+      checkStop(stopRequested);
       ImageRequest completed = loaded.complete(request);
       return new Generator(loaded, prompts, completed, () -> checkStop(stopRequested)).run();
     } finally {
@@ -162,13 +162,9 @@ public final class Glance implements AutoCloseable {
     }
   }
 
-  @SuppressWarnings("FutureReturnValueIgnored")
-  private void complete(GenerationFuture future, ImageRequest request) {
-    if (future.isDone()) {
-      return;
-    }
+  private void complete(CompletableFuture<Generation> future, ImageRequest request) {
     try {
-      future.complete(generate(request, future::stopRequested));
+      future.complete(generate(request, future::isDone));
     } catch (Throwable e) {
       future.completeExceptionally(e);
     }
@@ -179,7 +175,8 @@ public final class Glance implements AutoCloseable {
       throw new GenerationCancelledException("stopped: this Glance was closed");
     }
     if (stopRequested.getAsBoolean()) {
-      throw new GenerationCancelledException("stopped: the generation's future was cancelled");
+      throw new GenerationCancelledException(
+          "stopped: the generation's future was cancelled or completed");
     }
   }
 

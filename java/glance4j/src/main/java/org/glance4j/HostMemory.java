@@ -9,9 +9,33 @@ import java.util.OptionalLong;
 public final class HostMemory {
   private HostMemory() {}
 
-  /** Bytes that can be had without swapping. */
+  /** Bytes that can be had without swapping, within the control group's limit if there is one. */
   public static OptionalLong availableBytes() {
-    return read(Path.of("/proc/meminfo"), "MemAvailable:");
+    OptionalLong host = read(Path.of("/proc/meminfo"), "MemAvailable:");
+    OptionalLong group = groupAvailableBytes();
+    if (host.isEmpty() || group.isEmpty()) {
+      return host;
+    }
+    return OptionalLong.of(Math.min(host.getAsLong(), group.getAsLong()));
+  }
+
+  /** What a container may still take; pages of files can go, so they do not count. */
+  private static OptionalLong groupAvailableBytes() {
+    try {
+      Path group = Path.of("/sys/fs/cgroup");
+      long limit = Long.parseLong(Files.readString(group.resolve("memory.max")).trim());
+      long used = Long.parseLong(Files.readString(group.resolve("memory.current")).trim());
+      long files = 0;
+      for (String line : Files.readAllLines(group.resolve("memory.stat"))) {
+        if (line.startsWith("file ")) {
+          files = Long.parseLong(line.substring("file ".length()).trim());
+        }
+      }
+      return OptionalLong.of(Math.max(0, limit - used + files));
+    } catch (IOException | NumberFormatException e) {
+      return OptionalLong
+          .empty(); // "max" where there is no limit; no file where there is no group.
+    }
   }
 
   /** The most memory this process has had resident, in bytes, mapped weights included. */

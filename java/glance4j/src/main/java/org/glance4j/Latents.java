@@ -36,6 +36,11 @@ public final class Latents {
           "%d values do not fill latents of %d tokens with %d channels"
               .formatted(values.length, tokens, channels));
     }
+    for (float value : values) {
+      if (!Float.isFinite(value)) {
+        throw new IllegalArgumentException("latents hold " + value + "; all must be finite");
+      }
+    }
     this.tokens = tokens;
     this.channels = channels;
     this.values = values.clone();
@@ -75,6 +80,9 @@ public final class Latents {
       if (!tensor.is_floating_point() || !(batchOfOne || tensor.dim() == 2)) {
         throw ModelFormatException.in(
             path, name, "is not a floating-point tensor of shape [1, tokens, channels]");
+      }
+      if (!tensor.isfinite().all().item_bool()) {
+        throw ModelFormatException.in(path, name, "holds NaN or infinite values");
       }
       return of(batchOfOne ? tensor.squeeze(0) : tensor);
     }

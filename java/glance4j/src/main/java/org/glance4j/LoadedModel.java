@@ -3,6 +3,8 @@ package org.glance4j;
 import java.nio.file.Path;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.Objects;
+import java.util.OptionalLong;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.FlowStep;
@@ -39,12 +41,9 @@ record LoadedModel(
     if (options.threads() > 0) {
       NativeRuntime.setThreads(options.threads());
     }
-    FlowStep flowStep = FlowStep.on(options.backend(), FlowStep.Rounding.ONCE);
-    if (flowStep.backend() == Backend.CUDA) {
-      throw new NativeLoadException(
-          "models run on the CPU in this version; choose backend cpu or torch");
-    }
+    FlowStep flowStep = FlowStep.on(cpuBackend(options.backend()), FlowStep.Rounding.ONCE);
     ScalarType dtype = options.dtype() == DType.BF16 ? ScalarType.BFloat16 : ScalarType.Float;
+    requireMemory(folder, FluxModel.loadBytes(folder, dtype), HostMemory.availableBytes());
     ImageModel model = FluxModel.open(folder, dtype);
     Map<Phase, LoraAdapter> adapters = new EnumMap<>(Phase.class);
     try {
@@ -62,21 +61,44 @@ record LoadedModel(
     }
   }
 
+  private static Backend cpuBackend(Backend asked) {
+    Backend backend = asked.resolve();
+    if (asked == Backend.CUDA) {
+      throw new NativeLoadException(
+          "models run on the CPU in this version; choose backend cpu or torch");
+    }
+    return backend == Backend.CUDA ? Backend.CPU : backend;
+  }
+
+  /** Asked first: a host out of memory may kill the process in place of failing a call. */
+  static void requireMemory(Path folder, long needed, OptionalLong available) {
+    if (available.isPresent() && needed > available.getAsLong()) {
+      throw new DeviceOutOfMemoryException(
+          "%s needs about %.1f GB, but only %.1f GB are free; load it as bf16 if that is what its files have"
+              .formatted(folder, needed / 1e9, available.getAsLong() / 1e9),
+          null);
+    }
+  }
+
   /** Fills in what the request leaves open and checks it against this model. */
   ImageRequest complete(ImageRequest request) {
     ImageSize size = size(request);
     size.requireMultipleOf(model.sizeMultiple());
     requireFitting(request.initialLatents(), size);
+    int textTokens =
+        request.maxTextTokens() == null ? model.defaultTextTokens() : request.maxTextTokens();
+    if (textTokens < 1 || textTokens > model.maxTextTokens()) {
+      throw new IllegalArgumentException(
+          "maxTextTokens %d must be in 1...%d".formatted(textTokens, model.maxTextTokens()));
+    }
     ImageRequest completed =
         request.toBuilder()
             .width(size.width())
             .height(size.height())
             .schedule(request.schedule() == null ? defaultSchedule() : request.schedule())
-            .maxTextTokens(
-                request.maxTextTokens() == null
-                    ? (Integer) model.defaultTextTokens()
-                    : request.maxTextTokens())
+            .maxTextTokens(textTokens)
             .build();
+    requireBothAdapters(schedule(completed));
     return completed;
   }
 
@@ -89,7 +111,7 @@ record LoadedModel(
 
   /** The steps of a completed request. */
   Schedule schedule(ImageRequest completed) {
-    ScheduleSpec spec = completed.schedule() == null ? defaultSchedule() : completed.schedule();
+    ScheduleSpec spec = Objects.requireNonNull(completed.schedule());
     return spec.resolve(model.sigmaShift(), model.imageTokens(size(completed)));
   }
 
@@ -119,6 +141,17 @@ record LoadedModel(
             + adapters.keySet().iterator().next()
             + " phase has an adapter, so there is no default schedule; load both adapters or set"
             + " the schedule");
+  }
+
+  /** One phase with its adapter and the other without is a slip, not a choice. */
+  private void requireBothAdapters(Schedule schedule) {
+    for (Phase phase : new Phase[] {Phase.SLOW, Phase.FAST}) {
+      if (adapters.size() == 1 && schedule.has(phase) && !adapters.containsKey(phase)) {
+        throw new IllegalArgumentException(
+            "schedule %s has %s steps, but only the other phase's adapter is loaded; load both or none"
+                .formatted(schedule.name(), phase));
+      }
+    }
   }
 
   private void requireFitting(@Nullable Latents latents, ImageSize size) {

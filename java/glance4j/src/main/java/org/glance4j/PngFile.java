@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
 import org.w3c.dom.Node;
 
 /** PNG with text chunks. */
-final class PngFile {
+public final class PngFile {
   private static final String FORMAT = "javax_imageio_png_1.0";
 
   private PngFile() {}
@@ -56,8 +56,12 @@ final class PngFile {
     }
   }
 
-  /** The pixels of a PNG file. */
-  static BufferedImage readImage(Path file) throws IOException {
+  /**
+   * The pixels of a PNG file.
+   *
+   * @throws ModelFormatException if the file is not a picture
+   */
+  public static BufferedImage readImage(Path file) throws IOException {
     BufferedImage image = ImageIO.read(file.toFile());
     if (image == null) {
       throw new ModelFormatException(file + ": is not a readable picture");

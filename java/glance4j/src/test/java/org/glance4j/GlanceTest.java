@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
@@ -142,6 +143,59 @@ class GlanceTest {
     assertInstanceOf(GenerationCancelledException.class, error.getCause());
     assertThrows(IllegalStateException.class, () -> glance.generate(request().build()));
     assertThrows(IllegalStateException.class, () -> glance.generateAsync(request().build()));
+  }
+
+  @Test
+  void closeCancelsWhatIsQueuedToo() throws Exception {
+    Glance glance = Glance.load(TestModels.TINY);
+    CountDownLatch started = new CountDownLatch(1);
+    CompletableFuture<Generation> running =
+        glance.generateAsync(
+            request()
+                .schedule(ScheduleSpec.base(1000))
+                .listener(event -> started.countDown())
+                .build());
+    CompletableFuture<Generation> queued = glance.generateAsync(request().build());
+    started.await();
+    glance.close();
+    for (CompletableFuture<Generation> future : List.of(running, queued)) {
+      ExecutionException error = assertThrows(ExecutionException.class, future::get);
+      assertInstanceOf(GenerationCancelledException.class, error.getCause());
+    }
+  }
+
+  @Test
+  void timedOutFutureStopsItsWork() {
+    try (Glance glance = Glance.load(TestModels.TINY)) {
+      AtomicInteger steps = new AtomicInteger();
+      CompletableFuture<Generation> future =
+          glance.generateAsync(
+              request()
+                  .schedule(ScheduleSpec.base(1000))
+                  .listener(
+                      event -> {
+                        if (steps.incrementAndGet() == 1) {
+                          event.preview();
+                        }
+                      })
+                  .build());
+      assertThrows(
+          ExecutionException.class, () -> future.orTimeout(100, TimeUnit.MILLISECONDS).get());
+      glance.generate(request().build());
+      assertTrue(steps.get() < 1000, steps + " steps");
+    }
+  }
+
+  @Test
+  void loadingNeedsTheMemoryItSays() {
+    Path folder = TestModels.TINY;
+    LoadedModel.requireMemory(folder, 5, OptionalLong.of(5));
+    assertError(
+        DeviceOutOfMemoryException.class,
+        () -> LoadedModel.requireMemory(folder, 48_000_000_000L, OptionalLong.of(24_000_000_000L)),
+        "48.0 GB",
+        "24.0 GB",
+        "bf16");
   }
 
   @Test

@@ -53,15 +53,21 @@ final class GenerateCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     AtomicFile.requireWritable(output);
     if (latentsOut != null) {
+      if (latentsOut.toAbsolutePath().normalize().equals(output.toAbsolutePath().normalize())) {
+        throw new IllegalArgumentException(
+            "--output and --latents-out are the same file: " + output);
+      }
       AtomicFile.requireWritable(latentsOut);
     }
-    ImageRequest.Builder request = requestOptions.request();
+    // Built before the model is loaded, which may take minutes.
+    ImageRequest request = requestOptions.request();
+    modelOptions.requireUseOf(request.schedule());
     long start = System.nanoTime();
     try (Glance glance = modelOptions.load();
         ShutdownGuard guard = new ShutdownGuard(glance);
         Progress progress = Progress.start(!json)) {
       double loadSeconds = (System.nanoTime() - start) / 1e9;
-      Generation generation = glance.generate(request.listener(progress).build());
+      Generation generation = glance.generate(request.toBuilder().listener(progress).build());
       progress.close();
       List<Path> files = write(generation.images());
       if (json) {

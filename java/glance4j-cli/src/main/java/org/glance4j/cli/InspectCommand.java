@@ -43,7 +43,8 @@ final class InspectCommand implements Callable<Integer> {
         megabytes(inventory.bytes()),
         megabytes(inventory.bytesAs(ScalarType.Float)),
         megabytes(inventory.bytesAs(ScalarType.BFloat16)));
-    out.println("A type the files already have is used in place, without a second copy.");
+    out.println(
+        "Text encoders whose files have the type asked for are used in place, without a second copy.");
     out.flush();
     return 0;
   }

@@ -31,13 +31,26 @@ public final class Main {
 
   /** Runs the command and exits: 0 done, 2 bad usage, 1 failure. */
   public static void main(String[] arguments) {
-    System.exit(commandLine().execute(arguments));
+    System.exit(run(commandLine(), arguments));
+  }
+
+  private static int run(CommandLine commandLine, String[] arguments) {
+    try {
+      return commandLine.execute(arguments);
+    } catch (OutOfMemoryError | LinkageError e) {
+      // picocli's handler sees exceptions only.
+      commandLine.getErr().println("glance: " + e);
+      commandLine.getErr().flush();
+      return CommandLine.ExitCode.SOFTWARE;
+    }
   }
 
   static CommandLine commandLine() {
     Main main = new Main();
     return new CommandLine(main)
         .setCaseInsensitiveEnumValuesAllowed(true)
+        // A prompt may begin with "@".
+        .setExpandAtFiles(false)
         .setExecutionExceptionHandler(
             (error, command, parsed) -> Errors.report(error, command, main.verbose));
   }

@@ -5,6 +5,7 @@ import org.glance4j.DType;
 import org.glance4j.Glance;
 import org.glance4j.GlanceOptions;
 import org.glance4j.kernel.Backend;
+import org.glance4j.schedule.ScheduleSpec;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -54,6 +55,21 @@ final class ModelOptions {
       paramLabel = "N",
       description = "CPU threads. Default: one for each core.")
   int threads;
+
+  /** Fails if an option would have no effect with this schedule. */
+  void requireUseOf(@Nullable ScheduleSpec schedule) {
+    boolean adapters = slowLora != null || fastLora != null;
+    if (adapters && schedule != null && schedule.toString().startsWith("base")) {
+      throw new IllegalArgumentException(
+          "the base schedule uses no adapter; leave out --slow-lora and --fast-lora, or choose"
+              + " another --schedule than "
+              + schedule);
+    }
+    if (!adapters && loraScale != 1) {
+      throw new IllegalArgumentException(
+          "--lora-scale " + loraScale + " has no effect without --slow-lora and --fast-lora");
+    }
+  }
 
   Glance load() {
     GlanceOptions options =

@@ -1,15 +1,17 @@
 package org.glance4j.cli;
 
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.concurrent.Callable;
-import javax.imageio.ImageIO;
 import org.glance4j.AtomicFile;
 import org.glance4j.GeneratedImage;
 import org.glance4j.Glance;
+import org.glance4j.GlanceOptions;
 import org.glance4j.ImageRequest;
 import org.glance4j.Latents;
+import org.glance4j.PngFile;
 import org.glance4j.Recipe;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -40,6 +42,18 @@ final class RepeatCommand implements Callable<Integer> {
   @Nullable Path model;
 
   @Option(
+      names = "--slow-lora",
+      paramLabel = "FILE",
+      description = "Where the SLOW phase's adapter is now. Default: where it was.")
+  @Nullable Path slowLora;
+
+  @Option(
+      names = "--fast-lora",
+      paramLabel = "FILE",
+      description = "Where the FAST phase's adapter is now. Default: where it was.")
+  @Nullable Path fastLora;
+
+  @Option(
       names = "--latents-in",
       paramLabel = "FILE",
       description = "The latents the picture started from, if it did not start from noise.")
@@ -56,6 +70,8 @@ final class RepeatCommand implements Callable<Integer> {
           image + " started from the caller's own latents; give them with --latents-in");
     }
     AtomicFile.requireWritable(target);
+    // Read now: the target may be this very file.
+    BufferedImage original = PngFile.readImage(image);
     try (Glance glance = load(recipe);
         ShutdownGuard guard = new ShutdownGuard(glance);
         Progress progress = Progress.start(true)) {
@@ -69,18 +85,30 @@ final class RepeatCommand implements Callable<Integer> {
       again.writePng(target);
       spec.commandLine()
           .getOut()
-          .println(target + (samePixels(again) ? ": same pixels as " : ": differs from ") + image);
+          .println(
+              target
+                  + (samePixels(original, again) ? ": same pixels as " : ": differs from ")
+                  + image);
       spec.commandLine().getOut().flush();
     }
     return 0;
   }
 
   private Glance load(Recipe recipe) {
-    return model == null ? Glance.load(recipe) : Glance.load(model, recipe.options());
+    GlanceOptions then = recipe.options();
+    GlanceOptions options =
+        GlanceOptions.builder()
+            .dtype(then.dtype())
+            .backend(then.backend())
+            .slowLora(slowLora == null ? then.slowLora() : slowLora)
+            .fastLora(fastLora == null ? then.fastLora() : fastLora)
+            .loraScale(then.loraScale())
+            .build();
+    Path folder = model == null ? recipe.model() : model;
+    return folder == null ? Glance.loadBundled(options) : Glance.load(folder, options);
   }
 
-  private boolean samePixels(GeneratedImage again) throws IOException {
-    var original = ImageIO.read(image.toFile());
+  private static boolean samePixels(BufferedImage original, GeneratedImage again) {
     int width = again.width();
     int height = again.height();
     return original.getWidth() == width

@@ -10,6 +10,9 @@ import picocli.CommandLine.Parameters;
 
 /** What to draw. */
 final class RequestOptions {
+  /** What Java puts for bytes that are not of its character set. */
+  private static final char REPLACEMENT = '\ufffd';
+
   @Parameters(paramLabel = "PROMPT", description = "What to draw; may be empty.")
   String prompt = "";
 
@@ -74,7 +77,12 @@ final class RequestOptions {
       description = "Start from these packed latents (safetensors) in place of noise.")
   @Nullable Path latentsIn;
 
-  ImageRequest.Builder request() {
+  ImageRequest request() {
+    if (prompt.indexOf(REPLACEMENT) >= 0) {
+      throw new IllegalArgumentException(
+          "the prompt has characters that this locale cannot express; set LC_ALL=C.UTF-8");
+    }
+
     return ImageRequest.builder(prompt)
         .negativePrompt(negative)
         .cfg(cfg)
@@ -85,7 +93,8 @@ final class RequestOptions {
         .imageCount(count)
         .schedule(scheduleSpec())
         .maxTextTokens(maxTextTokens)
-        .initialLatents(latentsIn == null ? null : Latents.read(latentsIn));
+        .initialLatents(latentsIn == null ? null : Latents.read(latentsIn))
+        .build();
   }
 
   private @Nullable ScheduleSpec scheduleSpec() {

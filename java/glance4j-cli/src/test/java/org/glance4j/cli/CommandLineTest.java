@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
+import org.glance4j.Recipe;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -56,6 +57,20 @@ class CommandLineTest {
     assertEquals(0, again.exitCode(), again.err());
     assertTrue(again.out().contains("same pixels"), again.out());
     assertEquals(List.of("a-repeat.png", "a.png"), names());
+  }
+
+  @Test
+  void repeatSeesAChangedPictureEvenOntoItself() throws IOException {
+    Path file = folder.resolve("a.png");
+    run("generate", "@panda", "-o", file.toString(), "--steps", "1");
+    assertEquals("@panda", Recipe.read(file).request().prompt());
+    Path other = folder.resolve("b.png");
+    run("generate", "owl", "-o", other.toString(), "--steps", "1");
+    assertTrue(run("repeat", file.toString(), "-o", file.toString()).out().contains("same pixels"));
+    assertTrue(
+        run("repeat", other.toString(), "-o", file.toString()).out().contains("same pixels"));
+    Files.writeString(other, "no picture");
+    assertEquals(1, run("repeat", other.toString()).exitCode());
   }
 
   @Test
@@ -140,6 +155,9 @@ class CommandLineTest {
         "generate x -o DIR/a.png --negative y",
         "generate x -o DIR/a.png --max-text-tokens 100000",
         "generate x -o DIR/a.png --threads -1",
+        "generate x -o DIR/a.png --latents-out DIR/a.png",
+        "generate x -o DIR/a.png --lora-scale 4",
+        "generate x -o DIR/a.png --steps 2 --slow-lora s --fast-lora f",
       })
   void badUsageExitsWith2(String line) throws IOException {
     assertRefused(2, line);

@@ -63,7 +63,7 @@ public final class LoraFile {
       reader.requireMetadataUsed(modules);
       targets.forEach(reader::add);
       if (reader.withoutAlpha() > 0) {
-        LOG.info(
+        LOG.warn(
             "{}: no alpha for {} of {} linears, whose scale is {}",
             file,
             reader.withoutAlpha(),

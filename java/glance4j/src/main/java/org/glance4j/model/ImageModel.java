@@ -21,6 +21,9 @@ public interface ImageModel extends AutoCloseable {
   /** How many text tokens a prompt has unless the caller says otherwise. */
   int defaultTextTokens();
 
+  /** How many text tokens a prompt may have at most. */
+  int maxTextTokens();
+
   /** How its schedules shift sigmas. */
   SigmaShift sigmaShift();
 
@@ -49,8 +52,9 @@ public interface ImageModel extends AutoCloseable {
    * About how many bytes one generation needs beside the weights.
    *
    * @param batch 2 with CFG, otherwise 1
+   * @param steps how many steps the schedule has
    */
-  long workspaceBytes(ImageSize size, int batch);
+  long workspaceBytes(ImageSize size, int batch, int steps);
 
   @Override
   void close();

@@ -32,8 +32,7 @@ final class InputFile {
       throw new ModelFormatException(
           file + ": is a link to a file that is not there; download it again");
     }
-    throw new ModelFormatException(
-        file + ": no such file; a model folder needs it, so copy the folder whole");
+    throw new ModelFormatException(file + ": no such file");
   }
 
   /** The error for an {@code IOException} on {@code file}. */

@@ -95,6 +95,11 @@ public record FluxConfig(
     return heads * headDim;
   }
 
+  /** How many vectors of {@link #width} the adaptive layer norms read in one forward pass. */
+  public int modulations() {
+    return 12 * layers + 3 * singleLayers + 2;
+  }
+
   /** Channels of the latents before packing. */
   public int latentChannels() {
     return inChannels / PATCH;

@@ -1,9 +1,7 @@
 package org.glance4j.model.flux;
 
-import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.List;
-import java.util.Map;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
@@ -29,20 +27,18 @@ final class FluxDenoiser implements Denoiser {
   private static final float TIMESTEPS = 1000;
 
   /**
-   * What one phase applies to its steps.
+   * What one step needs beside the latents.
    *
    * @param context [batch, text tokens, width]
-   * @param modulation batch rows for each step of the schedule, whatever its phase
+   * @param modulation of its batch
    */
-  private record PhaseState(AdapterMix mix, Tensor context, Modulation modulation) {}
+  private record StepState(AdapterMix mix, Tensor context, Modulation modulation) {}
 
   private final FluxTransformer transformer;
   private final List<Step> steps;
   private final int batch;
   private final Rope rope;
-
-  /** One for each step; those of one phase share theirs. */
-  private final List<PhaseState> states = new ArrayList<>();
+  private final StepState[] states;
 
   FluxDenoiser(FluxTransformer transformer, DenoiseTask task, FluxLatents layout) {
     this.transformer = transformer;
@@ -57,38 +53,46 @@ final class FluxDenoiser implements Denoiser {
       pooled = torch.cat(new TensorVector(pooled, negative.pooled()), 0);
     }
     this.rope = transformer.rope((int) embeds.size(1), layout);
-    Map<Phase, PhaseState> byPhase = new EnumMap<>(Phase.class);
-    for (Step step : steps) {
-      PhaseState known = byPhase.get(step.phase());
-      PhaseState state =
-          known == null
-              ? state(task.adapters(step.phase()), embeds, pooled, task.guidance())
-              : known;
-      byPhase.put(step.phase(), state);
-      states.add(state);
+    this.states = new StepState[steps.size()];
+    for (Phase phase : Phase.values()) {
+      prepare(phase, task, embeds, pooled);
     }
   }
 
-  private PhaseState state(AdapterMix mix, Tensor embeds, Tensor pooled, double guidance) {
-    Tensor rowsOfPooled = pooled.repeat(steps.size(), 1);
+  /** Computes the states of a phase's steps together: their modulation is one matmul. */
+  private void prepare(Phase phase, DenoiseTask task, Tensor embeds, Tensor pooled) {
+    int[] indices =
+        IntStream.range(0, steps.size()).filter(i -> steps.get(i).phase() == phase).toArray();
+    if (indices.length == 0) {
+      return;
+    }
+    AdapterMix mix = task.adapters(phase);
+    Tensor context = transformer.context(embeds, mix);
     Modulation modulation =
-        transformer.modulation(timesteps(), guidanceRows(guidance), rowsOfPooled, mix);
-    return new PhaseState(mix, transformer.context(embeds, mix), modulation);
+        transformer.modulation(
+            timesteps(indices),
+            guidance(task.guidance(), indices.length),
+            pooled.repeat(indices.length, 1),
+            mix);
+    for (int i = 0; i < indices.length; i++) {
+      Modulation rows = modulation.rows((long) i * batch, batch);
+      states[indices[i]] = new StepState(mix, context, rows);
+    }
   }
 
   /** Sigma of each row, as diffusers divides it: in f32. */
-  private Tensor timesteps() {
-    float[] rows = new float[steps.size() * batch];
+  private Tensor timesteps(int[] indices) {
+    float[] rows = new float[indices.length * batch];
     for (int i = 0; i < rows.length; i++) {
-      rows[i] = steps.get(i / batch).timestep() / TIMESTEPS;
+      rows[i] = steps.get(indices[i / batch]).timestep() / TIMESTEPS;
     }
     return torch.tensor(rows);
   }
 
-  private @Nullable Tensor guidanceRows(double guidance) {
+  private @Nullable Tensor guidance(double guidance, int count) {
     return transformer.config().guidanceEmbeds()
         ? torch.full(
-            new long[] {(long) steps.size() * batch},
+            new long[] {(long) count * batch},
             new Scalar(guidance),
             new TensorOptions(ScalarType.Float))
         : null;
@@ -96,14 +100,14 @@ final class FluxDenoiser implements Denoiser {
 
   @Override
   public Velocity velocity(int stepIndex, Tensor latents) {
-    PhaseState phase = states.get(stepIndex);
+    StepState state = states[stepIndex];
     Tensor velocity =
         transformer.forward(
             batch == 1 ? latents : latents.expand(batch, -1, -1),
-            phase.context(),
-            phase.modulation().rows((long) stepIndex * batch, batch),
+            state.context(),
+            state.modulation(),
             rope,
-            phase.mix());
+            state.mix());
     return batch == 1
         ? new Velocity(velocity, null)
         : new Velocity(velocity.narrow(0, 0, 1), velocity.narrow(0, 1, 1));

@@ -18,9 +18,12 @@ import org.glance4j.model.vae.AutoencoderKl;
 import org.glance4j.model.vae.Pixels;
 import org.glance4j.schedule.SigmaShift;
 import org.glance4j.weights.ModelIndex;
+import org.glance4j.weights.ModelInventory;
 
 /** A FLUX.1 model folder ({@code FluxPipeline}): all its parts, checked to fit each other. */
 public final class FluxModel implements ImageModel {
+  private static final int RGB_CHANNELS = 3;
+
   private final SigmaShift sigmaShift;
   private final FluxPromptEncoder promptEncoder;
   private final FluxTransformer transformer;
@@ -82,6 +85,12 @@ public final class FluxModel implements ImageModel {
         transformer.latentChannels(),
         "the VAE's latent_channels",
         vae.config().latentChannels());
+    if (vae.config().outChannels() != RGB_CHANNELS) {
+      throw ModelFormatException.in(
+          folder.resolve("vae"),
+          "out_channels",
+          vae.config().outChannels() + " is not supported; a picture has 3: red, green, blue");
+    }
   }
 
   private static void requireEqual(
@@ -120,6 +129,11 @@ public final class FluxModel implements ImageModel {
   @Override
   public int defaultTextTokens() {
     return promptEncoder.maxTextTokens();
+  }
+
+  @Override
+  public int maxTextTokens() {
+    return FluxPromptEncoder.MAX_TEXT_TOKENS;
   }
 
   @Override
@@ -167,11 +181,35 @@ public final class FluxModel implements ImageModel {
   }
 
   @Override
-  public long workspaceBytes(ImageSize size, int batch) {
+  public long workspaceBytes(ImageSize size, int batch, int steps) {
+    FluxConfig config = transformer.config();
     long tokens = imageTokens(size) + (long) defaultTextTokens();
     // A single block's qkv, MLP and their copies, in f32, are the transformer's widest moment.
-    long transformerBytes = 24L * Float.BYTES * batch * tokens * transformer.config().width();
-    return Math.max(transformerBytes, vae.decodeBytes(size.height(), size.width()));
+    long activations = 24L * Float.BYTES * batch * tokens * config.width();
+    long modulation = (long) Float.BYTES * batch * steps * config.width() * config.modulations();
+    return modulation + Math.max(activations, vae.decodeBytes(size.height(), size.width()));
+  }
+
+  /**
+   * About how much memory of its own loading a model takes: what is converted to another type, and
+   * the transformer, whose linears that read the same input are stacked. The rest stays mapped.
+   *
+   * @throws ModelFormatException if the folder is not a FLUX model
+   */
+  public static long loadBytes(Path folder, ScalarType dtype) {
+    ModelIndex index = ModelIndex.read(folder);
+    return ModelInventory.of(index.componentFolder("vae")).bytesAs(ScalarType.Float)
+        + ModelInventory.of(index.componentFolder("transformer")).bytesAs(dtype)
+        + convertedBytes(index.componentFolder("text_encoder"), dtype)
+        + convertedBytes(index.componentFolder("text_encoder_2"), dtype);
+  }
+
+  private static long convertedBytes(Path component, ScalarType dtype) {
+    return ModelInventory.of(component).components().stream()
+        .flatMap(part -> part.tensors().stream())
+        .filter(tensor -> tensor.bytesAs(dtype) != tensor.bytes())
+        .mapToLong(tensor -> tensor.bytesAs(dtype))
+        .sum();
   }
 
   @Override

@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class FluxPromptEncoder implements AutoCloseable {
   /** FLUX was trained with at most this many text tokens. */
-  private static final int MAX_TEXT_TOKENS = 512;
+  static final int MAX_TEXT_TOKENS = 512;
 
   private final Tokenizer clipTokenizer;
   private final ClipTextEncoder clip;
