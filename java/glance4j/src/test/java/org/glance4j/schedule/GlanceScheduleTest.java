@@ -52,7 +52,11 @@ class GlanceScheduleTest {
       float[] expected = floats(goldens.get(name));
       if (bySize.matches()) {
         SigmaShift shift = Schedulers.of(bySize.group(1));
-        int tokens = tokens(Integer.parseInt(bySize.group(3)), Integer.parseInt(bySize.group(4)));
+        int tokens =
+            tokens(
+                bySize.group(1),
+                Integer.parseInt(bySize.group(3)),
+                Integer.parseInt(bySize.group(4)));
         boolean official = bySize.group(2).equals("official");
         ScheduleSpec spec = official ? ScheduleSpec.official() : ScheduleSpec.glance();
         assertArrayEquals(expected, values(spec.resolve(shift, tokens), bySize.group(5)));
@@ -81,7 +85,8 @@ class GlanceScheduleTest {
     Matcher parts = ROW.matcher(name);
     assertTrue(parts.matches(), name);
     SigmaShift shift = Schedulers.of(parts.group(1));
-    int tokens = tokens(Integer.parseInt(parts.group(2)), Integer.parseInt(parts.group(3)));
+    int tokens =
+        tokens(parts.group(1), Integer.parseInt(parts.group(2)), Integer.parseInt(parts.group(3)));
     assertEquals(row.path("mu").asDouble(), shift.mu(tokens), "mu");
     List<Step> steps = ScheduleSpec.official().resolve(shift, tokens).steps();
     JsonNode slow = row.path("slow_sigmas");
@@ -110,7 +115,7 @@ class GlanceScheduleTest {
     try (Goldens goldens = Reference.goldens("glance_" + model);
         PointerScope scope = new PointerScope()) {
       JsonNode entry = goldens.entry();
-      int tokens = tokens(entry.path("width").asInt(), entry.path("height").asInt());
+      int tokens = tokens(model, entry.path("width").asInt(), entry.path("height").asInt());
       ScheduleSpec consistent = fiveAndFive(floats(goldens.get("consistent.sigma_from")));
       for (String column : List.of("timesteps", "sigma_from", "sigma_to", "dt")) {
         assertArrayEquals(
@@ -134,7 +139,9 @@ class GlanceScheduleTest {
     assumeTrue(Files.exists(Reference.path("glance-tiny/manifest.json")) && Files.exists(config));
     SigmaShift shift = SigmaShift.read(ConfigFile.read(config));
     JsonNode manifest = Reference.readJson("glance-tiny/manifest.json");
-    int tokens = tokens(manifest.path("width").asInt(), manifest.path("height").asInt());
+    Path vae = config.resolveSibling("../vae/config.json");
+    int side = Schedulers.pixelsPerToken(vae);
+    int tokens = (manifest.path("width").asInt() / side) * (manifest.path("height").asInt() / side);
     List<DynamicTest> tests = new ArrayList<>();
     for (JsonNode run : manifest.path("cases")) {
       String file = run.path("file").asText();
@@ -248,8 +255,9 @@ class GlanceScheduleTest {
     return ScheduleSpec.custom(steps);
   }
 
-  private static int tokens(int width, int height) {
-    return (width / 16) * (height / 16);
+  private static int tokens(String model, int width, int height) {
+    int side = Schedulers.pixelsPerToken(model);
+    return (width / side) * (height / side);
   }
 
   private static float[] values(Schedule schedule, String column) {

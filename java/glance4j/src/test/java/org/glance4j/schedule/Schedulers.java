@@ -29,6 +29,17 @@ final class Schedulers {
     return ofJson(entry(model).path("config").toString());
   }
 
+  /** The side of a token's patch: 16 pixels where the reference has no VAE that says otherwise. */
+  static int pixelsPerToken(String model) {
+    Path vae = Reference.path(model + "-tiny-random/vae/config.json");
+    return Files.exists(vae) ? pixelsPerToken(vae) : 16;
+  }
+
+  /** Two latent pixels, each of which the VAE makes of 2 image pixels a resolution step. */
+  static int pixelsPerToken(Path vaeConfig) {
+    return 1 << ConfigFile.read(vaeConfig).positiveInts("block_out_channels").size();
+  }
+
   static SigmaShift ofJson(String json) {
     try {
       Path file = Files.createTempFile("scheduler_config", ".json");

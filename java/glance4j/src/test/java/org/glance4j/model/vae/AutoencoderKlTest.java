@@ -189,6 +189,7 @@ class AutoencoderKlTest {
     byte[] json = new byte[(int) bytes.getLong()];
     bytes.get(json);
     String header = new String(json, UTF_8);
+    assumeTrue(header.contains(".attentions.0."), "this VAE has no attention");
     for (Map.Entry<String, String> name : names.entrySet()) {
       assertTrue(header.contains(name.getKey()), name.getKey());
       header = header.replace(name.getKey(), name.getValue());
