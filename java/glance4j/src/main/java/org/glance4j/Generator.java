@@ -4,7 +4,6 @@ import java.awt.image.BufferedImage;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.OptionalLong;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.PointerScope;
@@ -58,7 +57,11 @@ final class Generator {
 
   Generation run() {
     long start = System.nanoTime();
-    requireMemory();
+    HostMemory.require(
+        "a " + size + " picture, beside the weights,",
+        model.workspaceBytes(size, request.cfg() > 1 ? 2 : 1, schedule.size()),
+        HostMemory.availableBytes(),
+        "ask for a smaller one");
     try (InferenceMode inference = new InferenceMode(true);
         PointerScope scope = new PointerScope()) {
       Denoiser denoiser = prepare();
@@ -185,23 +188,6 @@ final class Generator {
         secondsSince(start),
         schedule.size() * perStep * request.imageCount(),
         schedule.steps());
-  }
-
-  /** Asked first: a host out of memory may kill the process in place of failing a call. */
-  private void requireMemory() {
-    requireMemory(
-        size,
-        model.workspaceBytes(size, request.cfg() > 1 ? 2 : 1, schedule.size()),
-        HostMemory.availableBytes());
-  }
-
-  static void requireMemory(ImageSize size, long needed, OptionalLong available) {
-    if (available.isPresent() && needed > available.getAsLong()) {
-      throw new DeviceOutOfMemoryException(
-          "a %s picture needs about %.1f GB beside the weights, but only %.1f GB are free; ask for a smaller one"
-              .formatted(size, needed / 1e9, available.getAsLong() / 1e9),
-          null);
-    }
   }
 
   private static boolean outOfMemory(RuntimeException e) {

@@ -19,6 +19,23 @@ public final class HostMemory {
     return OptionalLong.of(Math.min(host.getAsLong(), group.getAsLong()));
   }
 
+  /**
+   * Fails unless {@code needed} bytes are free. Asked before large work: a host out of memory may
+   * kill the process in place of failing a call.
+   *
+   * @param what needs the memory, as the message begins
+   * @param available what {@link #availableBytes} says; where it says nothing, nothing is checked
+   * @param fix what to do about it, as the message ends
+   */
+  static void require(String what, long needed, OptionalLong available, String fix) {
+    if (available.isPresent() && needed > available.getAsLong()) {
+      throw new DeviceOutOfMemoryException(
+          "%s needs about %.1f GB, but only %.1f GB are free; %s"
+              .formatted(what, needed / 1e9, available.getAsLong() / 1e9, fix),
+          null);
+    }
+  }
+
   /** What a container may still take; pages of files can go, so they do not count. */
   private static OptionalLong groupAvailableBytes() {
     try {

@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Objects;
-import java.util.OptionalLong;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.FlowStep;
@@ -43,7 +42,11 @@ record LoadedModel(
     }
     FlowStep flowStep = FlowStep.on(cpuBackend(options.backend()), FlowStep.Rounding.ONCE);
     ScalarType dtype = options.dtype() == DType.BF16 ? ScalarType.BFloat16 : ScalarType.Float;
-    requireMemory(folder, FluxModel.loadBytes(folder, dtype), HostMemory.availableBytes());
+    HostMemory.require(
+        folder.toString(),
+        FluxModel.loadBytes(folder, dtype),
+        HostMemory.availableBytes(),
+        "load it as bf16 if that is what its files have");
     ImageModel model = FluxModel.open(folder, dtype);
     Map<Phase, LoraAdapter> adapters = new EnumMap<>(Phase.class);
     try {
@@ -68,16 +71,6 @@ record LoadedModel(
           "models run on the CPU in this version; choose backend cpu or torch");
     }
     return backend == Backend.CUDA ? Backend.CPU : backend;
-  }
-
-  /** Asked first: a host out of memory may kill the process in place of failing a call. */
-  static void requireMemory(Path folder, long needed, OptionalLong available) {
-    if (available.isPresent() && needed > available.getAsLong()) {
-      throw new DeviceOutOfMemoryException(
-          "%s needs about %.1f GB, but only %.1f GB are free; load it as bf16 if that is what its files have"
-              .formatted(folder, needed / 1e9, available.getAsLong() / 1e9),
-          null);
-    }
   }
 
   /** Fills in what the request leaves open and checks it against this model. */

@@ -8,7 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
@@ -18,7 +17,6 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.glance4j.model.ImageSize;
 import org.glance4j.schedule.ScheduleSpec;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -129,18 +127,10 @@ class GlanceTest {
   @Test
   void closeStopsWorkUnderWayAndLaterCallsFail() throws Exception {
     Glance glance = Glance.load(TestModels.TINY);
-    CountDownLatch started = new CountDownLatch(1);
-    CompletableFuture<Generation> future =
-        glance.generateAsync(
-            request()
-                .schedule(ScheduleSpec.base(1000))
-                .listener(event -> started.countDown())
-                .build());
-    started.await();
+    CompletableFuture<Generation> future = startLongGeneration(glance);
     glance.close();
     glance.close();
-    ExecutionException error = assertThrows(ExecutionException.class, future::get);
-    assertInstanceOf(GenerationCancelledException.class, error.getCause());
+    assertCancelled(future);
     assertThrows(IllegalStateException.class, () -> glance.generate(request().build()));
     assertThrows(IllegalStateException.class, () -> glance.generateAsync(request().build()));
   }
@@ -148,20 +138,11 @@ class GlanceTest {
   @Test
   void closeCancelsWhatIsQueuedToo() throws Exception {
     Glance glance = Glance.load(TestModels.TINY);
-    CountDownLatch started = new CountDownLatch(1);
-    CompletableFuture<Generation> running =
-        glance.generateAsync(
-            request()
-                .schedule(ScheduleSpec.base(1000))
-                .listener(event -> started.countDown())
-                .build());
+    CompletableFuture<Generation> running = startLongGeneration(glance);
     CompletableFuture<Generation> queued = glance.generateAsync(request().build());
-    started.await();
     glance.close();
-    for (CompletableFuture<Generation> future : List.of(running, queued)) {
-      ExecutionException error = assertThrows(ExecutionException.class, future::get);
-      assertInstanceOf(GenerationCancelledException.class, error.getCause());
-    }
+    assertCancelled(running);
+    assertCancelled(queued);
   }
 
   @Test
@@ -184,18 +165,6 @@ class GlanceTest {
       glance.generate(request().build());
       assertTrue(steps.get() < 1000, steps + " steps");
     }
-  }
-
-  @Test
-  void loadingNeedsTheMemoryItSays() {
-    Path folder = TestModels.TINY;
-    LoadedModel.requireMemory(folder, 5, OptionalLong.of(5));
-    assertError(
-        DeviceOutOfMemoryException.class,
-        () -> LoadedModel.requireMemory(folder, 48_000_000_000L, OptionalLong.of(24_000_000_000L)),
-        "48.0 GB",
-        "24.0 GB",
-        "bf16");
   }
 
   @Test
@@ -238,15 +207,12 @@ class GlanceTest {
 
   @Test
   void tooLargeForTheMemorySaysSo() {
-    ImageSize size = new ImageSize(4096, 2048);
-    Generator.requireMemory(size, 1_000, OptionalLong.of(1_000));
-    Generator.requireMemory(size, Long.MAX_VALUE, OptionalLong.empty());
+    HostMemory.require("it", 1_000, OptionalLong.of(1_000), "fix");
+    HostMemory.require("it", Long.MAX_VALUE, OptionalLong.empty(), "fix");
     assertError(
         DeviceOutOfMemoryException.class,
-        () -> Generator.requireMemory(size, 3_000_000_000L, OptionalLong.of(2_000_000_000L)),
-        "4096x2048",
-        "3.0 GB",
-        "2.0 GB");
+        () -> HostMemory.require("it", 3_000_000_000L, OptionalLong.of(2_000_000_000L), "fix"),
+        "it needs about 3.0 GB, but only 2.0 GB are free; fix");
   }
 
   @Test
@@ -257,6 +223,22 @@ class GlanceTest {
         assertEquals(prompt, glance.generate(request).image().recipe().request().prompt());
       }
     }
+  }
+
+  /** A generation that has done its first step of many. */
+  private static CompletableFuture<Generation> startLongGeneration(Glance glance)
+      throws InterruptedException {
+    CountDownLatch started = new CountDownLatch(1);
+    ImageRequest request =
+        request().schedule(ScheduleSpec.base(1000)).listener(event -> started.countDown()).build();
+    CompletableFuture<Generation> future = glance.generateAsync(request);
+    started.await();
+    return future;
+  }
+
+  private static void assertCancelled(CompletableFuture<Generation> future) {
+    ExecutionException error = assertThrows(ExecutionException.class, future::get);
+    assertInstanceOf(GenerationCancelledException.class, error.getCause());
   }
 
   private static void assertSays(Glance glance, ImageRequest.Builder request, String text) {

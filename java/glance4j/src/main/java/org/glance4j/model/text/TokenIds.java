@@ -8,9 +8,4 @@ package org.glance4j.model.text;
  *     beginning and end and without padding
  */
 @SuppressWarnings("ArrayRecordComponent") // Compared by nothing; copying would only cost.
-public record TokenIds(long[] ids, int untruncatedLength) {
-  /** True if the prompt lost its end. */
-  public boolean truncated() {
-    return untruncatedLength > ids.length;
-  }
-}
+public record TokenIds(long[] ids, int untruncatedLength) {}
