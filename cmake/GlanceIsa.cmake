@@ -1,13 +1,14 @@
 # Instruction-set variants: the same source compiled once per set, chosen at run time.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set(GLANCE_ISAS baseline avx2 avx512)
+  set(GLANCE_ISAS baseline avx2 avx512 avx512_bf16)
   target_compile_definitions(glance_flags INTERFACE GLANCE_X86)
 else()
   set(GLANCE_ISAS baseline)
 endif()
 set(GLANCE_ISA_FLAGS_baseline "")
-set(GLANCE_ISA_FLAGS_avx2 -mavx2)
-set(GLANCE_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+set(GLANCE_ISA_FLAGS_avx2 -mavx2 -mfma)
+set(GLANCE_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512)
+set(GLANCE_ISA_FLAGS_avx512_bf16 ${GLANCE_ISA_FLAGS_avx512} -mavx512bf16)
 
 # Compiles SOURCES for every set, for whatever links the object library TARGET; GLANCE_ISA names the
 # set in each.

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 /* Raised by every change that an older caller would notice. Compare it before any other call. */
-#define GLANCE_ABI_VERSION 1
+#define GLANCE_ABI_VERSION 2
 
 #if defined(_WIN32)
 #define GLANCE_API __declspec(dllexport)
@@ -39,7 +39,9 @@ enum {
   /* The arguments make sense, but this build or this machine cannot do it. Nothing was written. */
   GLANCE_UNSUPPORTED = 2,
   /* The CUDA runtime reported an error; the message has its text. */
-  GLANCE_CUDA_ERROR = 3
+  GLANCE_CUDA_ERROR = 3,
+  /* There is not enough memory; the message says how much was asked for. Nothing was written. */
+  GLANCE_OUT_OF_MEMORY = 4
 };
 
 /* Element types. The numbers are this ABI's own. */
@@ -69,8 +71,19 @@ GLANCE_API const char *glance_last_error(void);
 GLANCE_API void glance_let_idle_openmp_threads_sleep(void);
 
 /*
+ * Sets how many threads one call on the CPU may use, for the whole process; 1 or more. The default is
+ * what the OpenMP runtime in the process gives (OMP_NUM_THREADS, else the number of CPUs). Calls run
+ * in that runtime's own threads, so that a program whose other parts use OpenMP has one pool and not
+ * two; without such a runtime they use the calling thread alone. No result depends on this number.
+ */
+GLANCE_API glance_status glance_set_threads(int32_t threads);
+
+/* How many threads a call from this thread may use. */
+GLANCE_API int32_t glance_threads(void);
+
+/*
  * The instruction sets this machine's CPU has, of those the library has code for, separated by
- * spaces, the one in use last: "baseline avx2 avx512". A static string.
+ * spaces, the one in use last: "baseline avx2 avx512 avx512_bf16". A static string.
  */
 GLANCE_API const char *glance_cpu_features(void);
 

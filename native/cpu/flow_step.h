@@ -11,5 +11,6 @@ void flow_step_cpu(const glance_flow_step_args &args) noexcept;
 void flow_step_rows_baseline(const glance_flow_step_args &args) noexcept;
 void flow_step_rows_avx2(const glance_flow_step_args &args) noexcept;
 void flow_step_rows_avx512(const glance_flow_step_args &args) noexcept;
+void flow_step_rows_avx512_bf16(const glance_flow_step_args &args) noexcept;
 
 }  // namespace glance
