@@ -2,6 +2,9 @@
 
 #include <glance/core.h>
 
+#include <algorithm>
+#include <atomic>
+
 namespace glance {
 namespace {
 
@@ -17,12 +20,16 @@ Isa detect() noexcept {
   return Isa::baseline;
 }
 
+std::atomic<Isa> most_for_test{Isa::avx512_bf16};
+
 }  // namespace
 
 Isa best_isa() noexcept {
   static const Isa best = detect();
-  return best;
+  return std::min(best, most_for_test.load(std::memory_order_relaxed));
 }
+
+void set_isa_for_test(Isa most) noexcept { most_for_test.store(most, std::memory_order_relaxed); }
 
 }  // namespace glance
 

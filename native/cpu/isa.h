@@ -9,6 +9,10 @@ enum class Isa { baseline, avx2, avx512, avx512_bf16 };
 // The best one; found once.
 Isa best_isa() noexcept;
 
+// Makes best_isa() answer no more than this, or less if the machine has less. For tests: what was made
+// under one setting must not be used under another.
+void set_isa_for_test(Isa most) noexcept;
+
 }  // namespace glance
 
 // A source file that CMake compiles once per instruction set defines its entry points with this
