@@ -30,11 +30,6 @@
 #include "cpu/threads.h"
 #include "cpu/tile.h"
 
-#if defined(GLANCE_X86)
-#include <immintrin.h>
-#endif
-#include <sched.h>
-
 namespace glance {
 namespace {
 
@@ -58,13 +53,7 @@ RowTile row_tile(int64_t begin, int64_t rows, int64_t index, int64_t count, int3
 }
 
 void wait_until(const std::atomic<uint8_t> &done) noexcept {
-  for (int spins = 0; done.load(std::memory_order_acquire) == 0; ++spins) {
-#if defined(GLANCE_X86)
-    _mm_pause();
-#endif
-    // The other thread may be waiting for this CPU.
-    if (spins % 4096 == 4095) sched_yield();
-  }
+  for (uint32_t turn = 0; done.load(std::memory_order_acquire) == 0; ++turn) wait_a_turn(turn);
 }
 
 // One call's rows from begin to end - 1.

@@ -1,81 +1,172 @@
+// A small pool of our own, because of how its threads wait. A denoising step is some sixty calls of
+// 20 to 500 us with other libraries' parallel work between them. Waking a sleeping thread takes up to
+// 100 us on a virtual machine, so a thread must not sleep between calls; but one that simply spins, as
+// OpenMP's do, keeps the CPU from LibTorch's and OpenBLAS's own threads, and pools that spin against
+// each other cost up to fifty times the work. These spin too, but yield the CPU each time they have
+// looked for a while.
 #include "cpu/threads.h"
 
-#include <dlfcn.h>
 #include <glance/core.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <new>
+#include <thread>
 
 #include "core/status.h"
+
+#if defined(GLANCE_X86)
+#include <immintrin.h>
+#endif
 
 namespace glance {
 namespace {
 
-// GNU's OpenMP runtime, as its header and its ABI for compiled code declare it. Looked up and not
-// linked: the library must load before LibTorch and must then use the very runtime that LibTorch
-// brings, for two runtimes are two pools of threads that fight for the same CPUs.
-struct OpenMp {
-  void (*parallel)(void (*body)(void *), void *context, unsigned threads, unsigned flags);
-  int (*thread)();
-  int (*threads)();
-  int (*max_threads)();
+constexpr int kMostThreads = 256;
+// Longer than the gaps between the calls of one step, short enough not to warm an idle machine.
+constexpr auto kSpinTime = std::chrono::microseconds(200);
+
+struct Job {
+  void (*body)(void *, int, int);
+  void *context;
+  int threads;
 };
 
-template <typename Function>
-bool find(void *library, const char *name, Function *function) noexcept {
-  *function = reinterpret_cast<Function>(dlsym(library, name));
-  return *function != nullptr;
-}
-
-const OpenMp *look_up() noexcept {
-  static OpenMp found;
-  void *library = dlopen("libgomp.so.1", RTLD_LAZY | RTLD_NOLOAD);
-  if (library == nullptr) return nullptr;
-  const bool complete = find(library, "GOMP_parallel", &found.parallel) &&
-                        find(library, "omp_get_thread_num", &found.thread) &&
-                        find(library, "omp_get_num_threads", &found.threads) &&
-                        find(library, "omp_get_max_threads", &found.max_threads);
-  return complete ? &found : nullptr;
-}
-
-// Null until the process has loaded the runtime; asked again each time until then.
-const OpenMp *openmp() noexcept {
-  static std::atomic<const OpenMp *> runtime{nullptr};
-  const OpenMp *known = runtime.load(std::memory_order_acquire);
-  if (known == nullptr) {
-    known = look_up();
-    runtime.store(known, std::memory_order_release);
+class Worker {
+ public:
+  // False if the system gives no thread.
+  bool start(int number) noexcept {
+    number_ = number;
+    // The host program's signals are for its own threads.
+    sigset_t all, before;
+    sigfillset(&all);
+    for (int synchronous : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&all, synchronous);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    const bool started = pthread_create(&thread, nullptr, enter, this) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (started) pthread_detach(thread);
+    return started;
   }
-  return known;
+
+  void give(const Job *job) noexcept {
+    job_.store(job);
+    if (!asleep_.load()) return;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    wake_.notify_one();
+  }
+
+  void wait_until_done() const noexcept {
+    for (uint32_t turn = 0; job_.load(std::memory_order_acquire) != nullptr; ++turn) {
+      wait_a_turn(turn);
+    }
+  }
+
+ private:
+  static void *enter(void *self) {
+    static_cast<Worker *>(self)->run();
+    return nullptr;
+  }
+
+  void run() noexcept {
+    for (;;) {
+      const Job *job = next();
+      job->body(job->context, number_, job->threads);
+      job_.store(nullptr, std::memory_order_release);
+    }
+  }
+
+  const Job *next() noexcept {
+    const auto begin = std::chrono::steady_clock::now();
+    for (uint32_t turn = 0;; ++turn) {
+      const Job *job = job_.load(std::memory_order_acquire);
+      if (job != nullptr) return job;
+      wait_a_turn(turn);
+      if (turn % 64 == 63 && std::chrono::steady_clock::now() - begin > kSpinTime) return sleep();
+    }
+  }
+
+  // The caller stores the job and then looks whether this thread sleeps; this thread says so and then
+  // looks for a job: one of the two sees the other.
+  const Job *sleep() noexcept {
+    std::unique_lock<std::mutex> lock(mutex_);
+    asleep_.store(true);
+    while (job_.load() == nullptr) wake_.wait(lock);
+    asleep_.store(false);
+    return job_.load();
+  }
+
+  int number_ = 0;
+  // Null while the thread has nothing to do. On a line of its own, for it is what both sides watch.
+  alignas(64) std::atomic<const Job *> job_{nullptr};
+  alignas(64) std::atomic<bool> asleep_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+};
+
+// Never destroyed: its threads run until the process ends.
+struct Pool {
+  std::atomic<bool> busy{false};
+  // Those started; only the call that has the pool looks at them.
+  int started = 0;
+  Worker workers[kMostThreads];
+
+  // Starts threads until there are wanted, as far as the system gives them; returns how many.
+  int provide(int wanted) noexcept {
+    while (started < wanted && workers[started].start(started + 1)) ++started;
+    return std::min(started, wanted);
+  }
+};
+
+Pool &pool() noexcept {
+  alignas(Pool) static unsigned char memory[sizeof(Pool)];
+  static Pool *made = new (memory) Pool;
+  return *made;
+}
+
+int cpus() noexcept {
+  const unsigned count = std::thread::hardware_concurrency();  // those this process may run on
+  return static_cast<int>(std::clamp(count, 1u, static_cast<unsigned>(kMostThreads)));
 }
 
 // 0: not set.
 std::atomic<int32_t> threads_set{0};
 
-struct Call {
-  const OpenMp *runtime;
-  void (*body)(void *, int, int);
-  void *context;
-};
-
-void run(void *context) {
-  const Call &call = *static_cast<const Call *>(context);
-  call.body(call.context, call.runtime->thread(), call.runtime->threads());
-}
-
 }  // namespace
 
+void wait_a_turn(uint32_t turn) noexcept {
+  if (turn % 64 == 63) {
+    sched_yield();
+    return;
+  }
+#if defined(GLANCE_X86)
+  _mm_pause();
+#endif
+}
+
 int max_threads() noexcept {
+  static const int available = cpus();
   const int set = threads_set.load(std::memory_order_relaxed);
-  const OpenMp *runtime = openmp();
-  if (runtime == nullptr) return 1;
-  return set > 0 ? set : runtime->max_threads();
+  return set > 0 ? set : available;
 }
 
 void parallel(int threads_wanted, void (*body)(void *, int, int), void *context) noexcept {
-  const OpenMp *runtime = threads_wanted > 1 ? openmp() : nullptr;
-  if (runtime == nullptr) return body(context, 0, 1);
-  Call call = {runtime, body, context};
-  runtime->parallel(run, &call, static_cast<unsigned>(threads_wanted), 0);
+  Pool &p = pool();
+  if (threads_wanted < 2 || p.busy.exchange(true, std::memory_order_acquire)) {
+    return body(context, 0, 1);
+  }
+  const int others = p.provide(threads_wanted - 1);
+  const Job job = {body, context, others + 1};
+  for (int i = 0; i < others; ++i) p.workers[i].give(&job);
+  body(context, 0, others + 1);
+  for (int i = 0; i < others; ++i) p.workers[i].wait_until_done();
+  p.busy.store(false, std::memory_order_release);
 }
 
 }  // namespace glance
@@ -83,9 +174,9 @@ void parallel(int threads_wanted, void (*body)(void *, int, int), void *context)
 extern "C" {
 
 glance_status glance_set_threads(int32_t threads) {
-  if (threads < 1) {
-    return glance::fail(GLANCE_INVALID_ARGUMENT, "set_threads: threads must be 1 or more, not %d",
-                        threads);
+  if (threads < 1 || threads > glance::kMostThreads) {
+    return glance::fail(GLANCE_INVALID_ARGUMENT, "set_threads: threads must be 1 to %d, not %d",
+                        glance::kMostThreads, threads);
   }
   glance::threads_set.store(threads, std::memory_order_relaxed);
   return GLANCE_OK;

@@ -1,14 +1,16 @@
-// Threads for the CPU's kernels: those of the OpenMP runtime that is in the process already.
+// Threads for the CPU's kernels.
 #pragma once
+
+#include <cstdint>
 
 namespace glance {
 
-// How many threads a call from this thread may use; see glance_set_threads.
+// How many threads a call may use; see glance_set_threads.
 int max_threads() noexcept;
 
 // Runs body(context, thread, threads) once for each thread = 0 ... threads - 1, the caller being
-// thread 0, and returns when all are done. threads is at most the number asked for and at least 1;
-// inside another parallel region it is 1. All of them run at once, so one may wait for another.
+// thread 0, and returns when all are done. threads is at least 1 and at most the number wanted; it is
+// 1 while another call has the threads. All of them run at once, so one may wait for another.
 void parallel(int threads_wanted, void (*body)(void *context, int thread, int threads),
               void *context) noexcept;
 
@@ -24,8 +26,12 @@ void parallel(int threads_wanted, const Body &body) noexcept {
 }
 
 // The share of 0 ... count - 1 that one thread takes: begin(thread) to begin(thread + 1) - 1.
-inline long long share_begin(long long count, int thread, int threads) noexcept {
+inline int64_t share_begin(int64_t count, int thread, int threads) noexcept {
   return count * thread / threads;
 }
+
+// One turn of a loop that waits for another thread; turn counts them from 0. Mostly a pause; now and
+// then it lets another thread have the CPU, which may be the one waited for.
+void wait_a_turn(uint32_t turn) noexcept;
 
 }  // namespace glance

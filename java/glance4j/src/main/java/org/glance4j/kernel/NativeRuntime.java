@@ -70,7 +70,7 @@ public final class NativeRuntime {
       // LibTorch's OpenMP threads and OpenBLAS's own threads work in turn. If both spin while they
       // wait, a generation on as many threads as CPUs takes up to fifty times as long.
       if (NativeLibrary.failure() == null) {
-        Kernels.glance_let_idle_openmp_threads_sleep();
+        Kernels.glance_let_idle_threads_sleep();
       }
       return LoadAttempt.of(
           "LibTorch",
