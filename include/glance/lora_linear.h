@@ -155,6 +155,7 @@ typedef struct {
   void *dx;
   float *d_down;
   float *d_up;
+  /* 1 or more, as the other sizes. */
   int64_t rows;
   int64_t in_features;
   int64_t out_features;

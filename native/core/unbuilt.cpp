@@ -1,6 +1,5 @@
 // Operations that are declared but not built yet.
 #include <glance/gated_residual.h>
-#include <glance/lora_linear.h>
 #include <glance/modulated_norm.h>
 #include <glance/qk_norm_rope.h>
 
@@ -8,7 +7,6 @@
 
 #define GLANCE_UNBUILT(function, args) \
   extern "C" glance_status function(const args *, void *) { return glance::fail(GLANCE_UNSUPPORTED, #function " is not built"); }
-GLANCE_UNBUILT(glance_lora_linear_backward, glance_lora_linear_backward_args)
 GLANCE_UNBUILT(glance_modulated_norm, glance_modulated_norm_args)
 GLANCE_UNBUILT(glance_qk_norm_rope, glance_qk_norm_rope_args)
 GLANCE_UNBUILT(glance_gated_residual, glance_gated_residual_args)

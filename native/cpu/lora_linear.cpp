@@ -25,6 +25,7 @@
 #include "core/matrix.h"
 #include "core/packed_matrix.h"
 #include "core/status.h"
+#include "cpu/down_projection.h"
 #include "cpu/isa.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
@@ -36,22 +37,6 @@ namespace {
 // The copy of x is limited to about this, and larger products run in parts: it must fit the last
 // cache, for every panel reads it again.
 constexpr int64_t kBlockBytes = 16 << 20;
-// Multiplications and additions that are worth another thread: some 10 us of one.
-constexpr double kThreadWork = 5e5;
-
-struct RowTile {
-  int64_t begin;
-  int32_t rows;
-  int32_t adapter;
-};
-
-// The even share of rows that tile index of count gets.
-RowTile row_tile(int64_t begin, int64_t rows, int64_t index, int64_t count, int32_t adapter) {
-  const int64_t from = rows * index / count;
-  const int64_t to = rows * (index + 1) / count;
-  return {begin + from, static_cast<int32_t>(to - from), adapter};
-}
-
 void wait_until(const std::atomic<uint8_t> &done) noexcept {
   for (uint32_t turn = 0; done.load(std::memory_order_acquire) == 0; ++turn) wait_a_turn(turn);
 }
@@ -88,10 +73,7 @@ class Block {
     const int64_t tiles = row_tiles_ * panels_;
     const double work = 2.0 * static_cast<double>(end_ - begin_) * static_cast<double>(columns_) *
                         static_cast<double>(panels_ * kernels_.columns);
-    const int wanted = static_cast<int>(
-        std::min({static_cast<double>(max_threads()), work / kThreadWork + 1.0,
-                  static_cast<double>(tiles)}));
-    parallel(wanted, [&](int thread, int threads) {
+    parallel(threads_worth(work, tiles), [&](int thread, int threads) {
       if (copy_x_ || make_h_) prepare(thread, threads);
       multiply(share_begin(tiles, thread, threads), share_begin(tiles, thread + 1, threads));
     });
@@ -215,38 +197,18 @@ class Block {
   std::atomic<uint8_t> *ready_ = nullptr;
 };
 
-// Rows of an odd number of bf16, the half word at their end filled with zero.
-void copy_odd(const char *x, int64_t stride_bytes, int rows, int64_t columns, char *to) {
-  for (int i = 0; i < rows; ++i) {
-    char *row = to + i * 2 * (columns + 1);
-    memcpy(row, x + i * stride_bytes, static_cast<size_t>(2 * columns));
-    memset(row + 2 * columns, 0, 2);
-  }
-}
-
-// h's rows of a tile: the products with A's panels, scaled. Strides in bytes.
-void down_tile(const glance_adapter &adapter, glance_dtype dtype, const char *x,
-               int64_t x_stride_bytes, int rows, char *h, int64_t h_stride_bytes) {
-  const TileKernels &kernels = tile_kernels();
-  const glance_matrix &a = *adapter.down;
-  const int64_t element = dtype_bytes(dtype);
-  const auto sum = dtype == GLANCE_F32 ? kernels.sums_f32 : kernels.sums_bf16;
-  const auto scale = dtype == GLANCE_F32 ? kernels.scale_f32 : kernels.scale_bf16;
-  alignas(64) float sums[kMaxTileRows * kMaxTileColumns];
-  for (int64_t panel = 0; panel < a.panel_count(); ++panel) {
-    const int64_t first = panel * kernels.columns;
-    const int used = static_cast<int>(std::min<int64_t>(kernels.columns, a.rows - first));
-    const TileTerm term = {x, x_stride_bytes, a.panel(panel), a.units};
-    sum(&term, 1, rows, used, sums);
-    scale(h + first * element, h_stride_bytes / element, adapter.scale, sums, rows, used);
-  }
-}
-
 void Block::down(const RowTile &tile) {
-  down_tile(a_.adapters.adapters[tile.adapter], a_.dtype, x_row(tile.begin), x_stride_bytes_,
-            tile.rows, h_made_ + tile.begin * h_stride_bytes_, h_stride_bytes_);
+  const glance_adapter &adapter = a_.adapters.adapters[tile.adapter];
+  DownTile{*adapter.down,
+           adapter.scale,
+           x_row(tile.begin),
+           x_stride_bytes_,
+           tile.rows,
+           h_made_ + tile.begin * h_stride_bytes_,
+           h_stride_bytes_,
+           a_.dtype}
+      .run();
 }
-
 
 void Block::multiply_tile(int linear, int64_t panel, const RowTile &tile,
                           const std::atomic<uint8_t> &ready) {
@@ -310,51 +272,6 @@ glance_status lora_linear_cpu(const glance_lora_linear_args &args) noexcept {
     if (status != GLANCE_OK) return status;
   }
   return GLANCE_OK;
-}
-
-namespace {
-
-// One tile of project_down, whose y has rows of any length. False if there is no memory.
-bool project_tile(const glance_adapter &adapter, glance_dtype dtype, const char *y,
-                  int64_t y_stride_bytes, int rows, char *h, int64_t h_stride_bytes) {
-  const int64_t columns = adapter.down->columns;
-  if (dtype == GLANCE_BF16 && columns % 2 != 0) {
-    static thread_local Scratch scratch;
-    char *copy = scratch.reserve(static_cast<size_t>(rows * 2 * (columns + 1)));
-    if (copy == nullptr) return false;
-    copy_odd(y, y_stride_bytes, rows, columns, copy);
-    y = copy;
-    y_stride_bytes = 2 * (columns + 1);
-  }
-  down_tile(adapter, dtype, y, y_stride_bytes, rows, h, h_stride_bytes);
-  return true;
-}
-
-}  // namespace
-
-bool project_down(const glance_adapter_table &adapters, glance_dtype dtype, const void *y,
-                  int64_t y_stride, void *h, int64_t h_stride, int64_t row_begin,
-                  int64_t row_end) noexcept {
-  const TileKernels &kernels = tile_kernels();
-  const int64_t tile_rows = dtype == GLANCE_F32 ? kernels.rows_f32 : kernels.rows_bf16;
-  const int64_t y_bytes = y_stride * dtype_bytes(dtype);
-  const int64_t h_bytes = h_stride * dtype_bytes(dtype);
-  for (int i = 0; i < adapters.segment_count; ++i) {
-    const glance_segment &s = adapters.segments[i];
-    const int64_t from = std::max(s.begin, row_begin);
-    const int64_t rows = std::min(s.end, row_end) - from;
-    if (rows <= 0 || s.adapter < 0) continue;
-    const int64_t count = (rows + tile_rows - 1) / tile_rows;
-    for (int64_t t = 0; t < count; ++t) {
-      const RowTile tile = row_tile(from, rows, t, count, s.adapter);
-      if (!project_tile(adapters.adapters[s.adapter], dtype,
-                        static_cast<const char *>(y) + tile.begin * y_bytes, y_bytes, tile.rows,
-                        static_cast<char *>(h) + tile.begin * h_bytes, h_bytes)) {
-        return false;
-      }
-    }
-  }
-  return true;
 }
 
 }  // namespace glance

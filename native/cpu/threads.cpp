@@ -32,6 +32,8 @@ constexpr int kMostThreads = 256;
 // Longer than the gaps between the calls of one step, short enough not to warm an idle machine.
 constexpr auto kSpinTime = std::chrono::microseconds(200);
 
+constexpr double kThreadOperations = 5e5;
+
 struct Job {
   void (*body)(void *, int, int);
   void *context;
@@ -154,6 +156,11 @@ int max_threads() noexcept {
   static const int available = cpus();
   const int set = threads_set.load(std::memory_order_relaxed);
   return set > 0 ? set : available;
+}
+
+int threads_worth(double operations, int64_t parts) noexcept {
+  const double worth = std::min(operations / kThreadOperations + 1.0, static_cast<double>(parts));
+  return static_cast<int>(std::min(worth, static_cast<double>(max_threads())));
 }
 
 void parallel(int threads_wanted, void (*body)(void *, int, int), void *context) noexcept {

@@ -8,6 +8,10 @@ namespace glance {
 // How many threads a call may use; see glance_set_threads.
 int max_threads() noexcept;
 
+// How many threads are worth starting for so many multiplications and additions in so many parts that
+// cannot be divided: each shall have some 5 us to do.
+int threads_worth(double operations, int64_t parts) noexcept;
+
 // Runs body(context, thread, threads) once for each thread = 0 ... threads - 1, the caller being
 // thread 0, and returns when all are done. threads is at least 1 and at most the number wanted; it is
 // 1 while another call has the threads. All of them run at once, so one may wait for another.

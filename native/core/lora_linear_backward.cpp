@@ -1,0 +1,101 @@
+// glance_lora_linear_backward: rejects bad arguments, then hands over to the device's code.
+#include "cpu/lora_linear_backward.h"
+
+#include <cinttypes>
+#include <cmath>
+
+#include "core/matrix.h"
+#include "core/packed_matrix.h"
+#include "core/status.h"
+
+namespace glance {
+namespace {
+
+constexpr const char *kOperation = "lora_linear_backward";
+
+glance_status reject(const char *argument, const char *expected, int64_t value) noexcept {
+  return fail(GLANCE_INVALID_ARGUMENT, "%s: %s must be %s, not %" PRId64, kOperation, argument,
+              expected, value);
+}
+
+glance_status check_numbers(const glance_lora_linear_backward_args &a) noexcept {
+  if (a.rows < 1) return reject("rows", "1 or more", a.rows);
+  if (a.in_features < 1) return reject("in_features", "1 or more", a.in_features);
+  if (a.out_features < 1) return reject("out_features", "1 or more", a.out_features);
+  if (a.rank < 1 || a.rank > GLANCE_MAX_RANK) return reject("rank", "1 to 256", a.rank);
+  if (!std::isfinite(a.scale)) {
+    return fail(GLANCE_INVALID_ARGUMENT, "%s: scale must be finite, not %g", kOperation,
+                static_cast<double>(a.scale));
+  }
+  if (a.dtype != GLANCE_F32 && a.dtype != GLANCE_BF16) {
+    return reject("dtype", "GLANCE_F32 or GLANCE_BF16", a.dtype);
+  }
+  if (a.device != GLANCE_CPU && a.device != GLANCE_CUDA) {
+    return reject("device", "GLANCE_CPU or GLANCE_CUDA", a.device);
+  }
+  if (a.device_index < 0 || (a.device == GLANCE_CPU && a.device_index != 0)) {
+    return reject("device_index", "a CUDA device's number, 0 on CPU", a.device_index);
+  }
+  if (a.reserved != 0) return reject("reserved", "0", a.reserved);
+  return GLANCE_OK;
+}
+
+// Every tensor of the call; those that are null and may be are left out.
+struct Tensors {
+  static constexpr int kInputs = 4;
+  Matrix all[7];
+  int count = 0;
+
+  explicit Tensors(const glance_lora_linear_backward_args &a) {
+    const int64_t element = dtype_bytes(a.dtype);
+    add({kOperation, "x", a.x, a.rows, a.in_features, a.x_stride, element});
+    add({kOperation, "dy", a.dy, a.rows, a.out_features, a.dy_stride, element});
+    add({kOperation, "down", a.down, a.rank, a.in_features, a.down_stride, element});
+    add({kOperation, "up", a.up, a.out_features, a.rank, a.up_stride, element});
+    if (a.dx) add({kOperation, "dx", a.dx, a.rows, a.in_features, a.dx_stride, element});
+    if (a.d_down) {
+      add({kOperation, "d_down", a.d_down, a.rank, a.in_features, a.d_down_stride, 4});
+    }
+    if (a.d_up) add({kOperation, "d_up", a.d_up, a.out_features, a.rank, a.d_up_stride, 4});
+  }
+  void add(const Matrix &matrix) { all[count++] = matrix; }
+};
+
+glance_status check_tensors(const Tensors &t) noexcept {
+  glance_status status = GLANCE_OK;
+  for (int i = 0; status == GLANCE_OK && i < t.count; ++i) {
+    status = check(t.all[i]);
+    for (int j = 0; status == GLANCE_OK && i >= Tensors::kInputs && j < i; ++j) {
+      status = check_apart(t.all[i], t.all[j]);
+    }
+  }
+  return status;
+}
+
+}  // namespace
+}  // namespace glance
+
+extern "C" glance_status glance_lora_linear_backward(const glance_lora_linear_backward_args *args,
+                                                     void *stream) {
+  using namespace glance;
+  if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: args is null", kOperation);
+  const glance_lora_linear_backward_args &a = *args;
+  if (a.struct_size != static_cast<int64_t>(sizeof a)) {
+    return reject("struct_size", "sizeof(glance_lora_linear_backward_args) of this ABI version",
+                  a.struct_size);
+  }
+  glance_status status = check_numbers(a);
+  if (status == GLANCE_OK) status = check_tensors(Tensors(a));
+  if (status == GLANCE_OK && a.dx != nullptr) {
+    status = check_packed(kOperation, "weight_transposed", a.weight_transposed, a.in_features,
+                          a.out_features, a.dtype, a.device, a.device_index);
+  }
+  if (status != GLANCE_OK) return status;
+  if (a.device == GLANCE_CUDA) {
+    return fail(GLANCE_UNSUPPORTED, "%s: this version runs it on the CPU only", kOperation);
+  }
+  if (stream != nullptr) {
+    return fail(GLANCE_INVALID_ARGUMENT, "%s: stream must be null on CPU", kOperation);
+  }
+  return lora_linear_backward_cpu(a);
+}

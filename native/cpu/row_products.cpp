@@ -1,0 +1,140 @@
+// Products over rows, for the gradients of A and B; compiled once per instruction set.
+//
+// Formula and layout: cpu/row_products.h. p has as many columns as the adapter has ranks, q is x or
+// dy: wide. A register tile is up to 14 columns of p times two vectors of q; q is read in place, once
+// for each 14 ranks, bf16 widened as it is loaded. 2 rows * p_columns * columns operations on
+// rows * columns elements: for rank 16 it is bound by arithmetic and memory alike.
+#include "cpu/row_products.h"
+
+#include <algorithm>
+
+#include "cpu/isa.h"
+#include "cpu/tile_sums.h"
+#include "math/bf16.h"
+
+namespace glance {
+namespace {
+
+constexpr int kColumns = 2 * kLanes;
+
+template <typename T>
+inline F32 widened(const T *q) {
+  F32 value;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    memcpy(&value, q, sizeof value);
+  } else {
+    typedef uint16_t Narrow __attribute__((vector_size(2 * kLanes)));
+    typedef uint32_t Wide __attribute__((vector_size(4 * kLanes)));
+    Narrow bits;
+    memcpy(&bits, q, sizeof bits);
+    const Wide wide = __builtin_convertvector(bits, Wide) << 16;
+    memcpy(&value, &wide, sizeof value);
+  }
+  return value;
+}
+
+inline F32 broadcast_f32(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return as_f32(broadcast(bits));
+}
+
+// sums[i][j] over all rows, for kRows columns of p and a full tile of q's; a narrower tile of q has
+// been copied to one that is full.
+template <typename T, int kRows>
+void tile(const float *p, int64_t p_stride, const T *q, int64_t q_stride, int64_t rows,
+          float *out) {
+  F32 sums[kRows][2];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = zero();
+  for (int64_t m = 0; m < rows; ++m) {
+    const F32 q0 = widened(q);
+    const F32 q1 = widened(q + kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const F32 a = broadcast_f32(p[i]);
+      sums[i][0] = multiply_add(a, q0, sums[i][0]);
+      sums[i][1] = multiply_add(a, q1, sums[i][1]);
+    }
+    p += p_stride;
+    q += q_stride;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    store(out + i * kColumns, sums[i][0]);
+    store(out + i * kColumns + kLanes, sums[i][1]);
+  }
+}
+
+template <typename T, int kRows>
+void tile_of(int rows, const float *p, int64_t p_stride, const T *q, int64_t q_stride, int64_t m,
+             float *out) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return tile_of<T, kRows - 1>(rows, p, p_stride, q, q_stride, m, out);
+  }
+  tile<T, kRows>(p, p_stride, q, q_stride, m, out);
+}
+
+void put(const RowProducts &a, int64_t first_i, int rows, int64_t first_j, int used,
+         const float *sums) {
+  for (int i = 0; i < rows; ++i) {
+    float *out = a.out + (first_i + i) * a.out_i_stride + first_j * a.out_j_stride;
+    for (int j = 0; j < used; ++j) {
+      const float value = a.scale * sums[i * kColumns + j];
+      float &place = out[j * a.out_j_stride];
+      place = a.accumulate ? place + value : value;
+    }
+  }
+}
+
+template <typename T>
+void columns(const RowProducts &a, int64_t first_j, int used, const T *q, int64_t q_stride) {
+  alignas(64) float sums[kRowsF32 * kColumns];
+  for (int64_t i = 0; i < a.p_columns; i += kRowsF32) {
+    const int rows = static_cast<int>(std::min<int64_t>(kRowsF32, a.p_columns - i));
+    tile_of<T, kRowsF32>(rows, a.p + i, a.p_columns, q, q_stride, a.rows, sums);
+    put(a, i, rows, first_j, used, sums);
+  }
+}
+
+// The last columns of q, fewer than a tile, some rows at a time: sums go on from part to part.
+template <typename T>
+void last_columns(const RowProducts &a, int64_t first_j, int used, const T *q) {
+  constexpr int64_t kPart = 64;
+  T part[kPart * kColumns] = {};
+  RowProducts piece = a;
+  for (int64_t m = 0; m < a.rows; m += kPart) {
+    piece.rows = std::min(kPart, a.rows - m);
+    piece.p = a.p + m * a.p_columns;
+    for (int64_t r = 0; r < piece.rows; ++r) {
+      memcpy(part + r * kColumns, q + (m + r) * a.q_stride, static_cast<size_t>(used) * sizeof(T));
+    }
+    columns<T>(piece, first_j, used, part, kColumns);
+    piece.accumulate = true;
+  }
+}
+
+template <typename T>
+void all_columns(const RowProducts &a) {
+  const T *q = static_cast<const T *>(a.q);
+  for (int64_t j = a.begin; j < a.end; j += kColumns) {
+    const int used = static_cast<int>(std::min<int64_t>(kColumns, a.end - j));
+    if (used == kColumns) {
+      columns<T>(a, j, used, q + j, a.q_stride);
+    } else {
+      last_columns<T>(a, j, used, q + j);
+    }
+  }
+}
+
+}  // namespace
+
+void GLANCE_FOR_ISA(row_products)(const RowProducts &products) noexcept {
+  if (products.dtype == GLANCE_F32) {
+    all_columns<float>(products);
+  } else {
+    all_columns<bf16>(products);
+  }
+}
+
+}  // namespace glance
