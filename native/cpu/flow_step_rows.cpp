@@ -4,8 +4,7 @@
 // 8192 rows of 64 columns. Reads latents and one or two velocities, writes latents and optionally a
 // bf16 copy: for f32 with CFG 16 bytes and some 6 operations an element, so memory decides. The
 // loops are plain, for the compiler to vectorise; RESCALED reads the velocities twice, the second
-// time from the first-level cache. No alignment beyond the element's. One thread: a whole step's
-// update at 1024 x 1024 costs less than starting others.
+// time from the first-level cache. No alignment beyond the element's.
 //
 // Measured, 4096 x 64, f32 latents, bf16 velocities and copy, one core of a virtual Xeon with AMX,
 // GCC 12, November 2026 (baseline / AVX2 / AVX-512): NONE 152 / 79 / 49 us, PLAIN 198 / 105 / 73,
