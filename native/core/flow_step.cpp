@@ -3,9 +3,9 @@
 
 #include <glance/flow_step.h>
 
-#include <cinttypes>
-#include <cmath>
+#include <cstdint>
 
+#include "core/checks.h"
 #include "core/matrix.h"
 #include "core/status.h"
 #include "cuda/flow_step.h"
@@ -13,53 +13,32 @@
 namespace glance {
 namespace {
 
-glance_status reject(const char *argument, const char *expected, int64_t value) noexcept {
-  return fail(GLANCE_INVALID_ARGUMENT, "flow_step: %s must be %s, not %" PRId64, argument, expected,
-              value);
-}
-
-glance_status check_finite(const char *argument, float value) noexcept {
-  if (std::isfinite(value)) return GLANCE_OK;
-  return fail(GLANCE_INVALID_ARGUMENT, "flow_step: %s must be finite, not %g", argument,
-              static_cast<double>(value));
-}
-
-bool f32_or_bf16(glance_dtype dtype) noexcept {
-  return dtype == GLANCE_F32 || dtype == GLANCE_BF16;
-}
+constexpr const char *kOperation = "flow_step";
 
 glance_status check_numbers(const glance_flow_step_args &a) noexcept {
-  if (a.rows < 0) return reject("rows", "0 or more", a.rows);
-  if (a.columns < 0) return reject("columns", "0 or more", a.columns);
-  if (!f32_or_bf16(a.latents_dtype)) {
-    return reject("latents_dtype", "GLANCE_F32 or GLANCE_BF16", a.latents_dtype);
-  }
-  if (!f32_or_bf16(a.velocity_dtype)) {
-    return reject("velocity_dtype", "GLANCE_F32 or GLANCE_BF16", a.velocity_dtype);
-  }
+  if (a.rows < 0) return reject(kOperation, "rows", "0 or more", a.rows);
+  if (a.columns < 0) return reject(kOperation, "columns", "0 or more", a.columns);
   if (a.cfg_mode < GLANCE_CFG_NONE || a.cfg_mode > GLANCE_CFG_RESCALED) {
-    return reject("cfg_mode", "a GLANCE_CFG_ value", a.cfg_mode);
+    return reject(kOperation, "cfg_mode", "a GLANCE_CFG_ value", a.cfg_mode);
   }
   if (a.rounding != GLANCE_ROUND_ONCE && a.rounding != GLANCE_ROUND_EACH) {
-    return reject("rounding", "a GLANCE_ROUND_ value", a.rounding);
+    return reject(kOperation, "rounding", "a GLANCE_ROUND_ value", a.rounding);
   }
-  if (a.device != GLANCE_CPU && a.device != GLANCE_CUDA) {
-    return reject("device", "GLANCE_CPU or GLANCE_CUDA", a.device);
+  glance_status status = check_f32_or_bf16(kOperation, "latents_dtype", a.latents_dtype);
+  if (status == GLANCE_OK) {
+    status = check_f32_or_bf16(kOperation, "velocity_dtype", a.velocity_dtype);
   }
-  if (a.device_index < 0 || (a.device == GLANCE_CPU && a.device_index != 0)) {
-    return reject("device_index", "a CUDA device's number, 0 on CPU", a.device_index);
-  }
-  if (a.reserved != 0) return reject("reserved", "0", a.reserved);
-  glance_status status = check_finite("sigma", a.sigma);
-  if (status == GLANCE_OK) status = check_finite("sigma_next", a.sigma_next);
+  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
+  if (status == GLANCE_OK) status = check_finite(kOperation, "sigma", a.sigma);
+  if (status == GLANCE_OK) status = check_finite(kOperation, "sigma_next", a.sigma_next);
   if (status == GLANCE_OK && a.cfg_mode != GLANCE_CFG_NONE) {
-    status = check_finite("cfg_scale", a.cfg_scale);
+    status = check_finite(kOperation, "cfg_scale", a.cfg_scale);
   }
   return status;
 }
 
 glance_status check_memory(const glance_flow_step_args &a) noexcept {
-  const char *op = "flow_step";
+  const char *op = kOperation;
   const int64_t velocity_bytes = dtype_bytes(a.velocity_dtype);
   const Matrix latents = {
       op, "latents", a.latents, a.rows, a.columns, a.latents_stride, dtype_bytes(a.latents_dtype)};
@@ -91,7 +70,7 @@ extern "C" glance_status glance_flow_step(const glance_flow_step_args *args, voi
   if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "flow_step: args is null");
   const glance_flow_step_args &a = *args;
   if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject("struct_size", "sizeof(glance_flow_step_args) of this ABI version",
+    return reject(kOperation, "struct_size", "sizeof(glance_flow_step_args) of this ABI version",
                   a.struct_size);
   }
   const glance_status numbers = check_numbers(a);
@@ -104,9 +83,7 @@ extern "C" glance_status glance_flow_step(const glance_flow_step_args *args, voi
   const glance_status memory = check_memory(a);
   if (memory != GLANCE_OK) return memory;
   if (a.device == GLANCE_CUDA) return flow_step_cuda(a, stream);
-  if (stream != nullptr) {
-    return fail(GLANCE_INVALID_ARGUMENT, "flow_step: stream must be null on CPU");
-  }
-  flow_step_cpu(a);
-  return GLANCE_OK;
+  const glance_status no_stream = check_no_stream(kOperation, stream);
+  if (no_stream == GLANCE_OK) flow_step_cpu(a);
+  return no_stream;
 }

@@ -32,4 +32,7 @@ glance_status check(const Matrix &matrix) noexcept;
 // GLANCE_OK if the address ranges of the two have nothing in common.
 glance_status check_apart(const Matrix &output, const Matrix &other) noexcept;
 
+// The same, but the two may also be one: same pointer, same stride, for work in place.
+glance_status check_same_or_apart(const Matrix &output, const Matrix &other) noexcept;
+
 }  // namespace glance
