@@ -1,5 +1,4 @@
 // Operations that are declared but not built yet.
-#include <glance/gated_residual.h>
 #include <glance/modulated_norm.h>
 #include <glance/qk_norm_rope.h>
 
@@ -9,4 +8,3 @@
   extern "C" glance_status function(const args *, void *) { return glance::fail(GLANCE_UNSUPPORTED, #function " is not built"); }
 GLANCE_UNBUILT(glance_modulated_norm, glance_modulated_norm_args)
 GLANCE_UNBUILT(glance_qk_norm_rope, glance_qk_norm_rope_args)
-GLANCE_UNBUILT(glance_gated_residual, glance_gated_residual_args)
