@@ -10,49 +10,26 @@
 
 #include "cpu/isa.h"
 #include "cpu/tile_sums.h"
-#include "math/bf16.h"
 
 namespace glance {
 namespace {
 
-constexpr int kColumns = 2 * kLanes;
-
-template <typename T>
-inline F32 widened(const T *q) {
-  F32 value;
-  if constexpr (sizeof(T) == sizeof(float)) {
-    memcpy(&value, q, sizeof value);
-  } else {
-    typedef uint16_t Narrow __attribute__((vector_size(2 * kLanes)));
-    typedef uint32_t Wide __attribute__((vector_size(4 * kLanes)));
-    Narrow bits;
-    memcpy(&bits, q, sizeof bits);
-    const Wide wide = __builtin_convertvector(bits, Wide) << 16;
-    memcpy(&value, &wide, sizeof value);
-  }
-  return value;
-}
-
-inline F32 broadcast_f32(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  return as_f32(broadcast(bits));
-}
+constexpr int kColumns = kTileColumns;
 
 // sums[i][j] over all rows, for kRows columns of p and a full tile of q's; a narrower tile of q has
 // been copied to one that is full.
 template <typename T, int kRows>
 void tile(const float *p, int64_t p_stride, const T *q, int64_t q_stride, int64_t rows,
           float *out) {
-  F32 sums[kRows][2];
+  Floats sums[kRows][2];
 #pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = zero();
+  for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = Floats{};
   for (int64_t m = 0; m < rows; ++m) {
-    const F32 q0 = widened(q);
-    const F32 q1 = widened(q + kLanes);
+    const Floats q0 = load(q);
+    const Floats q1 = load(q + kWidth);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-      const F32 a = broadcast_f32(p[i]);
+      const Floats a = Floats{} + p[i];
       sums[i][0] = multiply_add(a, q0, sums[i][0]);
       sums[i][1] = multiply_add(a, q1, sums[i][1]);
     }
@@ -62,7 +39,7 @@ void tile(const float *p, int64_t p_stride, const T *q, int64_t q_stride, int64_
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
     store(out + i * kColumns, sums[i][0]);
-    store(out + i * kColumns + kLanes, sums[i][1]);
+    store(out + i * kColumns + kWidth, sums[i][1]);
   }
 }
 

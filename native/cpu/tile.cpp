@@ -20,7 +20,7 @@
 namespace glance {
 namespace {
 
-constexpr int kColumns = 2 * kLanes;
+constexpr int kColumns = kTileColumns;
 static_assert(kColumns <= kMaxTileColumns && kRowsF32 <= kMaxTileRows, "tile is too large");
 
 inline uint32_t word(const char *x) {
@@ -31,11 +31,11 @@ inline uint32_t word(const char *x) {
 
 template <typename Multiply, int kRows, int kVectors>
 void tile_sums(const TileTerm *terms, int count, float *out) {
-  F32 sums[kRows][kVectors];
+  Floats sums[kRows][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sums[i][v] = zero();
+    for (int v = 0; v < kVectors; ++v) sums[i][v] = Floats{};
   }
   for (int t = 0; t < count; ++t) {
     const char *x = terms[t].x;
@@ -44,7 +44,7 @@ void tile_sums(const TileTerm *terms, int count, float *out) {
     for (int64_t u = 0; u < terms[t].units; ++u) {
       typename Multiply::Operand b[kVectors];
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) b[v] = Multiply::operand(load(panel + v * kLanes));
+      for (int v = 0; v < kVectors; ++v) b[v] = Multiply::operand(load_words(panel + v * kWidth));
       panel += kColumns;
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
@@ -58,7 +58,7 @@ void tile_sums(const TileTerm *terms, int count, float *out) {
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) store(out + i * kColumns + v * kLanes, sums[i][v]);
+    for (int v = 0; v < kVectors; ++v) store(out + i * kColumns + v * kWidth, sums[i][v]);
   }
 }
 
@@ -68,7 +68,7 @@ void sums_of(const TileTerm *terms, int count, int rows, int used, float *out) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return sums_of<Multiply, kRows - 1>(terms, count, rows, used, out);
   }
-  if (used > kLanes) {
+  if (used > kWidth) {
     tile_sums<Multiply, kRows, 2>(terms, count, out);
   } else {
     tile_sums<Multiply, kRows, 1>(terms, count, out);
@@ -82,19 +82,17 @@ void sums(const TileTerm *terms, int count, int rows, int used, float *out) {
 
 // y may be residual, element by element.
 template <typename T, glance_epilogue kEpilogue, bool kBias>
-inline __attribute__((always_inline)) void finish_row(const float *sums, const T *bias,
-                                                      const T *gate, const T *residual, T *y,
-                                                      int columns) {
-#pragma GCC ivdep
-  for (int j = 0; j < columns; ++j) {
-    float s = sums[j];
-    if constexpr (kBias) s += to_f32(bias[j]);
+void finish_row(const float *sums, const T *bias, const T *gate, const T *residual, T *y,
+                int columns) {
+  for_vectors(columns, [=](int64_t j, auto part) {
+    Floats s = load(sums + j);
+    if constexpr (kBias) s += load(bias + j, part);
     if constexpr (kEpilogue == GLANCE_EPILOGUE_GELU_TANH) s = gelu_tanh(s);
     if constexpr (kEpilogue == GLANCE_EPILOGUE_GATED_RESIDUAL) {
-      s = gated_residual(to_f32(residual[j]), to_f32(gate[j]), s);
+      s = gated_residual(load(residual + j, part), load(gate + j, part), s);
     }
-    y[j] = from_f32<T>(s);
-  }
+    store(y + j, s, part);
+  });
 }
 
 template <typename T, glance_epilogue kEpilogue, bool kBias>
@@ -110,11 +108,7 @@ void finish_rows(const TileOutput &o, const float *sums, int rows, int used) {
     }
     T *y = reinterpret_cast<T *>(o.y) + i * o.y_stride;
     const float *row = sums + i * kColumns;
-    if (used == kColumns) {  // a constant count, for the compiler to unroll
-      finish_row<T, kEpilogue, kBias>(row, bias, gate, residual, y, kColumns);
-    } else {
-      finish_row<T, kEpilogue, kBias>(row, bias, gate, residual, y, used);
-    }
+    finish_row<T, kEpilogue, kBias>(row, bias, gate, residual, y, used);
   }
 }
 
@@ -140,7 +134,9 @@ template <typename T>
 void scaled(char *y, int64_t y_stride, float scale, const float *sums, int rows, int used) {
   for (int i = 0; i < rows; ++i) {
     T *row = reinterpret_cast<T *>(y) + i * y_stride;
-    for (int j = 0; j < used; ++j) row[j] = from_f32<T>(scale * sums[i * kColumns + j]);
+    for_vectors(used, [=](int64_t j, auto part) {
+      store(row + j, load(sums + i * kColumns + j) * scale, part);
+    });
   }
 }
 

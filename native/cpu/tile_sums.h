@@ -1,80 +1,55 @@
-// Vectors of one instruction set, for the register tile: included by a file that CMake compiles once
-// for each. Everything has internal linkage.
+// Steps of the register tile's inner loop, for files that CMake compiles once for each instruction set.
+// Everything has internal linkage.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "cpu/vectors.h"
 
 namespace glance {
 namespace {
 
+// A tile is this many rows times two vectors: as many sums as leave registers for the factors.
 #if defined(__AVX512F__)
-
-constexpr int kLanes = 16;
 constexpr int kRowsF32 = 14;
-using F32 = __m512;
-using Words = __m512i;
-inline F32 zero() { return _mm512_setzero_ps(); }
-inline Words load(const uint32_t *p) { return _mm512_loadu_si512(p); }
-inline Words broadcast(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
-inline F32 as_f32(Words x) { return _mm512_castsi512_ps(x); }
-inline F32 multiply_add(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
-// Not the shift intrinsic, of which GCC 12 says that it reads an uninitialised value.
-typedef uint32_t Uint32 __attribute__((vector_size(64)));
-inline F32 even(Words x) { return as_f32((Words)((Uint32)x << 16)); }
-inline F32 odd(Words x) { return as_f32(_mm512_and_si512(x, broadcast(0xFFFF0000u))); }
-inline void store(float *p, F32 x) { _mm512_storeu_ps(p, x); }
-
-#elif defined(__AVX2__)
-
-constexpr int kLanes = 8;
+#else
 constexpr int kRowsF32 = 6;
-using F32 = __m256;
-using Words = __m256i;
-inline F32 zero() { return _mm256_setzero_ps(); }
-inline Words load(const uint32_t *p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p));
-}
-inline Words broadcast(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
-inline F32 as_f32(Words x) { return _mm256_castsi256_ps(x); }
-inline F32 multiply_add(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
-inline F32 even(Words x) { return as_f32(_mm256_slli_epi32(x, 16)); }
-inline F32 odd(Words x) { return as_f32(_mm256_and_si256(x, broadcast(0xFFFF0000u))); }
-inline void store(float *p, F32 x) { _mm256_storeu_ps(p, x); }
-
-#else  // four lanes of whatever the platform has, by the compiler's own vectors
-
-constexpr int kLanes = 4;
-constexpr int kRowsF32 = 6;
-typedef float F32 __attribute__((vector_size(16)));
-typedef uint32_t Words __attribute__((vector_size(16)));
-inline F32 zero() { return F32{}; }
-inline Words load(const uint32_t *p) {
-  Words x;
-  memcpy(&x, p, sizeof x);
-  return x;
-}
-inline Words broadcast(uint32_t x) { return Words{x, x, x, x}; }
-inline F32 as_f32(Words x) { return reinterpret_cast<F32>(x); }
-inline F32 multiply_add(F32 a, F32 b, F32 c) { return a * b + c; }
-inline F32 even(Words x) { return as_f32(x << 16); }
-inline F32 odd(Words x) { return as_f32(x & 0xFFFF0000u); }
-inline void store(float *p, F32 x) { memcpy(p, &x, sizeof x); }
-
 #endif
+constexpr int kTileColumns = 2 * kWidth;
+
+GLANCE_MATH Words load_words(const uint32_t *from) {
+  Words words;
+  std::memcpy(&words, from, sizeof words);
+  return words;
+}
+
+GLANCE_MATH Words broadcast(uint32_t x) { return Words{} + x; }
+GLANCE_MATH Floats as_floats(Words x) { return reinterpret_cast<Floats>(x); }
+GLANCE_MATH Floats even(Words x) { return as_floats(x << 16); }
+GLANCE_MATH Floats odd(Words x) { return as_floats(x & 0xFFFF0000u); }
+
+// In one rounding where the instruction set has it.
+GLANCE_MATH Floats multiply_add(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Floats>(_mm512_fmadd_ps(
+      reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Floats>(_mm256_fmadd_ps(
+      reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+#else
+  return a * b + c;
+#endif
+}
 
 // One column of x's tile times one vector of a panel's unit, in f32.
 struct MultiplyF32 {
   static constexpr int kRows = kRowsF32;
   struct Operand {
-    F32 value;
+    Floats value;
   };
-  static Operand operand(Words x) { return {as_f32(x)}; }
-  static F32 add(F32 sum, const Operand &a, const Operand &b) {
+  static Operand operand(Words x) { return {as_floats(x)}; }
+  static Floats add(Floats sum, const Operand &a, const Operand &b) {
     return multiply_add(a.value, b.value, sum);
   }
 };
@@ -88,9 +63,10 @@ struct MultiplyBf16 {
     Words value;
   };
   static Operand operand(Words x) { return {x}; }
-  static F32 add(F32 sum, const Operand &a, const Operand &b) {
-    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a.value),
-                            reinterpret_cast<__m512bh>(b.value));
+  static Floats add(Floats sum, const Operand &a, const Operand &b) {
+    return reinterpret_cast<Floats>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
+                                                     reinterpret_cast<__m512bh>(a.value),
+                                                     reinterpret_cast<__m512bh>(b.value)));
   }
 };
 
@@ -100,11 +76,11 @@ struct MultiplyBf16 {
 struct MultiplyBf16 {
   static constexpr int kRows = kRowsF32 - 2;
   struct Operand {
-    F32 even;
-    F32 odd;
+    Floats even;
+    Floats odd;
   };
   static Operand operand(Words x) { return {glance::even(x), glance::odd(x)}; }
-  static F32 add(F32 sum, const Operand &a, const Operand &b) {
+  static Floats add(Floats sum, const Operand &a, const Operand &b) {
     return multiply_add(a.odd, b.odd, multiply_add(a.even, b.even, sum));
   }
 };
