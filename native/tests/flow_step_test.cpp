@@ -4,105 +4,25 @@
 #include "cpu/flow_step.h"
 
 #include <glance/flow_step.h>
+#include <gtest/gtest.h>
 
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
 #include <random>
 #include <string>
-#include <vector>
 
-#include "cpu/isa.h"
 #include "math/bf16.h"
+#include "tests/support.h"
 
 namespace {
 
-using glance::bf16;
 using glance::to_bf16;
 using glance::to_f32;
-
-int failures = 0;
-int checks = 0;
-
-void expect(bool condition, const std::string &what) {
-  ++checks;
-  if (condition) return;
-  ++failures;
-  std::printf("FAILED: %s\n", what.c_str());
-}
-
-struct Variant {
-  const char *name;
-  void (*run)(const glance_flow_step_args &) noexcept;
-};
-
-std::vector<Variant> variants() {
-  std::vector<Variant> all = {{"baseline", glance::flow_step_rows_baseline}};
-#if defined(GLANCE_X86)
-  const glance::Isa best = glance::best_isa();
-  if (best >= glance::Isa::avx2) all.push_back({"avx2", glance::flow_step_rows_avx2});
-  if (best >= glance::Isa::avx512) all.push_back({"avx512", glance::flow_step_rows_avx512});
-#endif
-  return all;
-}
-
-// A matrix in a buffer with a gap after each row and an offset before the first, all poisoned.
-struct Buffer {
-  static constexpr unsigned char kPoison = 0xA5;
-  glance_dtype dtype;
-  int64_t rows, columns, stride, offset;
-  std::vector<unsigned char> bytes;
-
-  Buffer(glance_dtype type, int64_t r, int64_t c, int64_t gap, int64_t skip)
-      : dtype(type), rows(r), columns(c), stride(c + gap), offset(skip) {
-    bytes.assign(static_cast<size_t>((offset + rows * stride) * size()), kPoison);
-  }
-  int64_t size() const { return dtype == GLANCE_F32 ? 4 : 2; }
-  void *data() { return bytes.data() + offset * size(); }
-  const unsigned char *at(int64_t r, int64_t c) const {
-    return bytes.data() + (offset + r * stride + c) * size();
-  }
-  float get(int64_t r, int64_t c) const {
-    float wide;
-    bf16 narrow;
-    if (dtype == GLANCE_F32) {
-      std::memcpy(&wide, at(r, c), sizeof wide);
-      return wide;
-    }
-    std::memcpy(&narrow, at(r, c), sizeof narrow);
-    return to_f32(narrow);
-  }
-  void set(int64_t r, int64_t c, float value) {
-    unsigned char *place = const_cast<unsigned char *>(at(r, c));
-    const bf16 narrow = to_bf16(value);
-    if (dtype == GLANCE_F32) {
-      std::memcpy(place, &value, sizeof value);
-    } else {
-      std::memcpy(place, &narrow, sizeof narrow);
-    }
-  }
-  void fill(std::mt19937 &random) {
-    std::normal_distribution<float> normal;
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < columns; ++c) set(r, c, normal(random));
-    }
-  }
-  bool gaps_untouched() const {
-    for (int64_t i = 0; i < offset * size(); ++i) {
-      if (bytes[static_cast<size_t>(i)] != kPoison) return false;
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      for (const unsigned char *p = at(r, columns); p < at(r, stride); ++p) {
-        if (*p != kPoison) return false;
-      }
-    }
-    return true;
-  }
-};
+using glance_test::Buffer;
 
 struct Case {
   int64_t rows, columns, gap, offset;
@@ -111,12 +31,13 @@ struct Case {
   glance_rounding rounding;
   bool copy;
 
-  std::string name(const char *variant) const {
+  std::string name() const {
     char text[160];
     std::snprintf(text, sizeof text,
-                  "%s rows=%" PRId64 " columns=%" PRId64 " gap=%" PRId64 " offset=%" PRId64
-                  " latents=%d velocity=%d mode=%d rounding=%d copy=%d",
-                  variant, rows, columns, gap, offset, latents, velocity, mode, rounding, copy);
+                  "rows=%" PRId64 " columns=%" PRId64 " gap=%" PRId64 " offset=%" PRId64
+                  " latents=%s velocity=%s mode=%d rounding=%d copy=%d",
+                  rows, columns, gap, offset, glance_test::name(latents),
+                  glance_test::name(velocity), mode, rounding, copy);
     return text;
   }
 };
@@ -213,156 +134,209 @@ double tolerance(const Case &c, double scale) {
   return f32_error + (each ? 4 * bf16_error : 0) + (c.latents == GLANCE_BF16 ? bf16_error : 0);
 }
 
-void check_values(const Case &c, const Problem &before, const Problem &after,
-                  const std::string &name) {
+testing::AssertionResult wrong(int64_t row, int64_t column, const char *what, double got,
+                               double want) {
+  return testing::AssertionFailure() << what << " at " << row << "," << column << ": " << got
+                                     << ", should be " << want;
+}
+
+// What the operation wrote for one element.
+testing::AssertionResult element_right(const Case &c, const Problem &before, const Problem &after,
+                                       int64_t row, int64_t column) {
+  const float got = after.latents.get(row, column);
+  const float copied = after.copy.get(row, column);
+  const double want = exact(before, row, column);
+  if (!(std::fabs(got - want) <= tolerance(c, std::fabs(want) + 12))) {
+    return wrong(row, column, "float64", got, want);
+  }
+  if (c.mode != GLANCE_CFG_RESCALED) {
+    const float chain = chained(before, row, column);
+    const float stored = c.latents == GLANCE_F32 ? chain : to_f32(to_bf16(chain));
+    if (!same_bits(got, stored)) return wrong(row, column, "separate operations", got, stored);
+    if (c.copy && !same_bits(copied, to_f32(to_bf16(chain)))) {
+      return wrong(row, column, "bf16 copy", copied, chain);
+    }
+  } else if (c.copy && c.latents == GLANCE_F32 && !same_bits(copied, to_f32(to_bf16(got)))) {
+    return wrong(row, column, "bf16 copy", copied, got);
+  }
+  return testing::AssertionSuccess();
+}
+
+testing::AssertionResult values_right(const Case &c, const Problem &before, const Problem &after) {
   for (int64_t r = 0; r < c.rows; ++r) {
     for (int64_t i = 0; i < c.columns; ++i) {
-      const std::string where = name + " at " + std::to_string(r) + "," + std::to_string(i);
-      const float got = after.latents.get(r, i);
-      const double want = exact(before, r, i);
-      expect(std::fabs(got - want) <= tolerance(c, std::fabs(want) + 12),
-             where + ": " + std::to_string(got) + ", float64 says " + std::to_string(want));
-      if (c.mode != GLANCE_CFG_RESCALED) {
-        const float chain = chained(before, r, i);
-        const float stored = c.latents == GLANCE_F32 ? chain : to_f32(to_bf16(chain));
-        expect(same_bits(got, stored), where + ": not the bits of separate operations");
-        if (c.copy) {
-          expect(same_bits(after.copy.get(r, i), to_f32(to_bf16(chain))), where + ": bf16 copy");
-        }
-      } else if (c.copy && c.latents == GLANCE_F32) {
-        expect(same_bits(after.copy.get(r, i), to_f32(to_bf16(got))), where + ": bf16 copy");
-      }
+      const testing::AssertionResult element = element_right(c, before, after, r, i);
+      if (!element) return element;
     }
   }
+  return testing::AssertionSuccess();
+}
+
+void run(glance::Isa isa, Problem *problem) {
+  const glance_test::UseIsa use(isa);
+  glance::flow_step_cpu(problem->args);
 }
 
 void check_case(const Case &c, unsigned seed) {
   const Problem before(c, seed);
   Problem baseline(before);
-  glance::flow_step_rows_baseline(baseline.args);
-  for (const Variant &variant : variants()) {
-    const std::string name = c.name(variant.name) + " seed=" + std::to_string(seed);
+  run(glance::Isa::baseline, &baseline);
+  for (const glance::Isa isa : glance_test::isas()) {
+    SCOPED_TRACE(std::string(glance_test::name(isa)) + " " + c.name() +
+                 " seed=" + std::to_string(seed));
     Problem after(before);
-    variant.run(after.args);
-    check_values(c, before, after, name);
-    expect(after.latents.bytes == baseline.latents.bytes, name + ": bits differ from baseline");
-    expect(after.copy.bytes == baseline.copy.bytes, name + ": copy's bits differ from baseline");
-    expect(after.latents.gaps_untouched() && after.copy.gaps_untouched(), name + ": wrote a gap");
-    expect(c.copy || after.copy.bytes == before.copy.bytes, name + ": wrote no one's copy");
-    expect(after.v_pos.bytes == before.v_pos.bytes && after.v_neg.bytes == before.v_neg.bytes,
-           name + ": wrote an input");
+    run(isa, &after);
+    EXPECT_TRUE(values_right(c, before, after));
+    EXPECT_TRUE(after.latents.bytes == baseline.latents.bytes) << "bits differ from baseline";
+    EXPECT_TRUE(after.copy.bytes == baseline.copy.bytes) << "copy's bits differ from baseline";
+    EXPECT_TRUE(after.latents.gaps_untouched() && after.copy.gaps_untouched()) << "wrote a gap";
+    EXPECT_TRUE(c.copy || after.copy.bytes == before.copy.bytes) << "wrote no one's copy";
+    EXPECT_TRUE(after.v_pos.bytes == before.v_pos.bytes && after.v_neg.bytes == before.v_neg.bytes)
+        << "wrote an input";
   }
 }
 
-void values() {
-  unsigned seed = std::random_device()();
-  std::printf("first seed %u\n", seed);
-  const glance_dtype types[] = {GLANCE_F32, GLANCE_BF16};
-  const int64_t sizes[][2] = {{1, 1}, {3, 15}, {2, 16}, {5, 17}, {7, 64}, {2, 127}};
-  for (const auto &size : sizes) {
-    for (int64_t gap = 0; gap < 2; ++gap) {
-      for (glance_dtype latents : types) {
-        for (glance_dtype velocity : types) {
-          for (glance_cfg_mode mode = GLANCE_CFG_NONE; mode <= GLANCE_CFG_RESCALED; ++mode) {
-            // One column rescaled is |v_pos| with the sign of a difference, which rounding may
-            // flip.
-            if (mode == GLANCE_CFG_RESCALED && size[1] == 1) continue;
-            for (glance_rounding rounding : {GLANCE_ROUND_ONCE, GLANCE_ROUND_EACH}) {
-              for (bool copy : {false, true}) {
-                check_case(
-                    {size[0], size[1], gap, 2 * gap + 1, latents, velocity, mode, rounding, copy},
-                    seed++);
-              }
-            }
-          }
+// Every type, rounding and output for one size and guidance.
+void check_types(int64_t rows, int64_t columns, int64_t gap, glance_cfg_mode mode,
+                 unsigned *seed) {
+  for (const glance_dtype latents : {GLANCE_F32, GLANCE_BF16}) {
+    for (const glance_dtype velocity : {GLANCE_F32, GLANCE_BF16}) {
+      for (const glance_rounding rounding : {GLANCE_ROUND_ONCE, GLANCE_ROUND_EACH}) {
+        for (const bool copy : {false, true}) {
+          check_case({rows, columns, gap, 2 * gap + 1, latents, velocity, mode, rounding, copy},
+                     (*seed)++);
         }
       }
     }
   }
 }
 
-void special_values() {
-  const float inf = std::numeric_limits<float>::infinity();
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  for (glance_cfg_mode mode = GLANCE_CFG_NONE; mode <= GLANCE_CFG_RESCALED; ++mode) {
-    for (glance_dtype type : {GLANCE_F32, GLANCE_BF16}) {
-      Problem p({3, 19, 0, 0, type, type, mode, GLANCE_ROUND_ONCE, true}, 7);
-      p.v_pos.set(0, 2, nan);
-      p.v_pos.set(1, 18, inf);
-      expect(glance_flow_step(&p.args, nullptr) == GLANCE_OK, "NaN and infinity are no error");
-      expect(std::isnan(p.latents.get(0, 2)) && std::isnan(p.copy.get(0, 2)), "NaN stays NaN");
-      expect(!std::isfinite(p.latents.get(1, 18)), "infinity stays not finite");
-      for (int64_t c = 0; c < 19; ++c) {
-        expect(std::isfinite(p.latents.get(2, c)), "another row is not touched by NaN");
+TEST(FlowStep, Values) {
+  unsigned seed = glance_test::first_seed();
+  const int64_t sizes[][2] = {{1, 1}, {3, 15}, {2, 16}, {5, 17}, {7, 64}, {2, 127}};
+  for (const auto &size : sizes) {
+    for (int64_t gap = 0; gap < 2; ++gap) {
+      for (glance_cfg_mode mode = GLANCE_CFG_NONE; mode <= GLANCE_CFG_RESCALED; ++mode) {
+        // One column rescaled is |v_pos| with the sign of a difference, which rounding may flip.
+        if (mode == GLANCE_CFG_RESCALED && size[1] == 1) continue;
+        check_types(size[0], size[1], gap, mode, &seed);
       }
     }
   }
-  Problem zero({1, 20, 0, 0, GLANCE_F32, GLANCE_F32, GLANCE_CFG_RESCALED, GLANCE_ROUND_ONCE, false},
-               7);
-  const Problem before(zero);
-  std::memset(zero.v_pos.data(), 0, 20 * sizeof(float));
-  std::memset(zero.v_neg.data(), 0, 20 * sizeof(float));
-  expect(glance_flow_step(&zero.args, nullptr) == GLANCE_OK, "zero velocities");
-  expect(zero.latents.bytes == before.latents.bytes, "zero velocities leave the latents");
 }
 
-void refused(const char *argument, const std::function<void(Problem &)> &spoil) {
+TEST(FlowStep, NanAndInfinityStayInTheirRow) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const glance::Isa isa : glance_test::isas()) {
+    const glance_test::UseIsa use(isa);
+    for (glance_cfg_mode mode = GLANCE_CFG_NONE; mode <= GLANCE_CFG_RESCALED; ++mode) {
+      for (const glance_dtype type : {GLANCE_F32, GLANCE_BF16}) {
+        const Case c = {3, 19, 0, 0, type, type, mode, GLANCE_ROUND_ONCE, true};
+        SCOPED_TRACE(std::string(glance_test::name(isa)) + " " + c.name());
+        Problem p(c, 7);
+        p.v_pos.set(0, 2, nan);
+        p.v_pos.set(1, 18, inf);
+        EXPECT_EQ(glance_flow_step(&p.args, nullptr), GLANCE_OK);
+        EXPECT_TRUE(std::isnan(p.latents.get(0, 2)) && std::isnan(p.copy.get(0, 2)));
+        EXPECT_FALSE(std::isfinite(p.latents.get(1, 18)));
+        for (int64_t i = 0; i < 19; ++i) EXPECT_TRUE(std::isfinite(p.latents.get(2, i))) << i;
+      }
+    }
+  }
+}
+
+TEST(FlowStep, ZeroVelocitiesLeaveTheLatents) {
+  for (const glance::Isa isa : glance_test::isas()) {
+    const glance_test::UseIsa use(isa);
+    Problem p({1, 20, 0, 0, GLANCE_F32, GLANCE_F32, GLANCE_CFG_RESCALED, GLANCE_ROUND_ONCE, false},
+              7);
+    const Problem before(p);
+    p.v_pos.fill(0.0f);
+    p.v_neg.fill(0.0f);
+    EXPECT_EQ(glance_flow_step(&p.args, nullptr), GLANCE_OK);
+    EXPECT_TRUE(p.latents.bytes == before.latents.bytes) << glance_test::name(isa);
+  }
+}
+
+TEST(FlowStep, SameBitsForAnyNumberOfThreads) {
+  for (const int64_t gap : {0, 3}) {
+    const Case c = {1031, 257, gap, 1, GLANCE_F32, GLANCE_BF16, GLANCE_CFG_PLAIN,
+                    GLANCE_ROUND_ONCE, true};
+    const Problem before(c, glance_test::first_seed());
+    const auto with_threads = [&](int32_t threads) {
+      const glance_test::UseThreads use(threads);
+      Problem after(before);
+      EXPECT_EQ(glance_flow_step(&after.args, nullptr), GLANCE_OK);
+      return after;
+    };
+    const Problem one = with_threads(1);
+    EXPECT_TRUE(values_right(c, before, one)) << "seed=" << glance_test::first_seed();
+    for (const int32_t threads : {2, 3}) {
+      const Problem several = with_threads(threads);
+      EXPECT_TRUE(several.latents.bytes == one.latents.bytes) << threads << " threads";
+      EXPECT_TRUE(several.copy.bytes == one.copy.bytes) << threads << " threads";
+    }
+  }
+}
+
+void expect_refused(const char *argument, const std::function<void(Problem &)> &spoil) {
   Problem p({4, 8, 0, 0, GLANCE_F32, GLANCE_BF16, GLANCE_CFG_PLAIN, GLANCE_ROUND_ONCE, true}, 3);
   const Problem before(p);
   spoil(p);
-  expect(glance_flow_step(&p.args, nullptr) == GLANCE_INVALID_ARGUMENT,
-         std::string("refuses a wrong ") + argument);
-  expect(std::strstr(glance_last_error(), argument) != nullptr,
-         std::string(argument) + " is not named by: " + glance_last_error());
-  expect(p.latents.bytes == before.latents.bytes, std::string(argument) + ": wrote all the same");
+  EXPECT_TRUE(glance_test::refused(glance_flow_step(&p.args, nullptr), argument));
+  EXPECT_TRUE(p.latents.bytes == before.latents.bytes) << argument << ": wrote all the same";
+  EXPECT_TRUE(p.copy.bytes == before.copy.bytes) << argument << ": wrote all the same";
 }
 
-void refusals() {
+TEST(FlowStep, Refusals) {
   const float inf = std::numeric_limits<float>::infinity();
   const int64_t huge = std::numeric_limits<int64_t>::max() / 2;
-  refused("struct_size", [](Problem &p) { p.args.struct_size -= 8; });
-  refused("latents", [](Problem &p) { p.args.latents = nullptr; });
-  refused("v_pos", [](Problem &p) { p.args.v_pos = nullptr; });
-  refused("v_neg", [](Problem &p) { p.args.v_neg = nullptr; });
-  refused("v_neg", [](Problem &p) { p.args.cfg_mode = GLANCE_CFG_NONE; });
-  refused("rows", [](Problem &p) { p.args.rows = -1; });
-  refused("columns", [](Problem &p) { p.args.columns = -1; });
-  refused("latents_stride", [](Problem &p) { p.args.latents_stride = 7; });
-  refused("v_pos_stride", [](Problem &p) { p.args.v_pos_stride = 0; });
-  refused("v_neg_stride", [](Problem &p) { p.args.v_neg_stride = -8; });
-  refused("latents_bf16_stride", [](Problem &p) { p.args.latents_bf16_stride = 1; });
-  refused("v_pos", [=](Problem &p) { p.args.v_pos_stride = huge; });
-  refused("latents_dtype", [](Problem &p) { p.args.latents_dtype = GLANCE_F16; });
-  refused("velocity_dtype", [](Problem &p) { p.args.velocity_dtype = 0; });
-  refused("cfg_mode", [](Problem &p) { p.args.cfg_mode = 3; });
-  refused("rounding", [](Problem &p) { p.args.rounding = 2; });
-  refused("device", [](Problem &p) { p.args.device = 2; });
-  refused("device_index", [](Problem &p) { p.args.device_index = 1; });
-  refused("reserved", [](Problem &p) { p.args.reserved = 1; });
-  refused("sigma", [=](Problem &p) { p.args.sigma = inf - inf; });
-  refused("sigma_next", [=](Problem &p) { p.args.sigma_next = inf; });
-  refused("cfg_scale", [=](Problem &p) { p.args.cfg_scale = inf; });
-  refused("not aligned",
+  expect_refused("struct_size", [](Problem &p) { p.args.struct_size -= 8; });
+  expect_refused("latents", [](Problem &p) { p.args.latents = nullptr; });
+  expect_refused("v_pos", [](Problem &p) { p.args.v_pos = nullptr; });
+  expect_refused("v_neg", [](Problem &p) { p.args.v_neg = nullptr; });
+  expect_refused("v_neg", [](Problem &p) { p.args.cfg_mode = GLANCE_CFG_NONE; });
+  expect_refused("rows", [](Problem &p) { p.args.rows = -1; });
+  expect_refused("columns", [](Problem &p) { p.args.columns = -1; });
+  expect_refused("latents_stride", [](Problem &p) { p.args.latents_stride = 7; });
+  expect_refused("v_pos_stride", [](Problem &p) { p.args.v_pos_stride = 0; });
+  expect_refused("v_neg_stride", [](Problem &p) { p.args.v_neg_stride = -8; });
+  expect_refused("latents_bf16_stride", [](Problem &p) { p.args.latents_bf16_stride = 1; });
+  expect_refused("v_pos", [=](Problem &p) { p.args.v_pos_stride = huge; });
+  expect_refused("latents_dtype", [](Problem &p) { p.args.latents_dtype = GLANCE_F16; });
+  expect_refused("velocity_dtype", [](Problem &p) { p.args.velocity_dtype = 0; });
+  expect_refused("cfg_mode", [](Problem &p) { p.args.cfg_mode = 3; });
+  expect_refused("rounding", [](Problem &p) { p.args.rounding = 2; });
+  expect_refused("device", [](Problem &p) { p.args.device = 2; });
+  expect_refused("device_index", [](Problem &p) { p.args.device_index = 1; });
+  expect_refused("reserved", [](Problem &p) { p.args.reserved = 1; });
+  expect_refused("sigma", [=](Problem &p) { p.args.sigma = inf - inf; });
+  expect_refused("sigma_next", [=](Problem &p) { p.args.sigma_next = inf; });
+  expect_refused("cfg_scale", [=](Problem &p) { p.args.cfg_scale = inf; });
+  expect_refused("not aligned",
           [](Problem &p) { p.args.latents = static_cast<unsigned char *>(p.args.latents) + 1; });
-  refused("latents overlaps v_pos", [](Problem &p) { p.args.v_pos = p.args.latents; });
-  refused("latents_bf16 overlaps latents",
+  expect_refused("latents overlaps v_pos", [](Problem &p) { p.args.v_pos = p.args.latents; });
+  expect_refused("latents_bf16 overlaps latents",
           [](Problem &p) { p.args.latents_bf16 = p.args.latents; });
+}
 
+TEST(FlowStep, NoArgsAreRefused) {
+  EXPECT_TRUE(glance_test::refused(glance_flow_step(nullptr, nullptr), "args"));
+}
+
+TEST(FlowStep, StreamOnCpuIsRefused) {
   Problem p({4, 8, 0, 0, GLANCE_F32, GLANCE_F32, GLANCE_CFG_NONE, GLANCE_ROUND_ONCE, false}, 3);
   int not_a_stream = 0;
-  expect(glance_flow_step(&p.args, &not_a_stream) == GLANCE_INVALID_ARGUMENT, "stream on CPU");
+  EXPECT_TRUE(glance_test::refused(glance_flow_step(&p.args, &not_a_stream), "stream"));
+}
+
+TEST(FlowStep, NothingToDoIsNoError) {
+  Problem p({4, 8, 0, 0, GLANCE_F32, GLANCE_F32, GLANCE_CFG_NONE, GLANCE_ROUND_ONCE, false}, 3);
   p.args.rows = 0;
   p.args.latents = nullptr;
   p.args.v_pos = nullptr;
-  expect(glance_flow_step(&p.args, nullptr) == GLANCE_OK, "nothing to do is no error");
+  EXPECT_EQ(glance_flow_step(&p.args, nullptr), GLANCE_OK);
 }
 
 }  // namespace
-
-int main() {
-  values();
-  special_values();
-  refusals();
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
