@@ -64,9 +64,9 @@ glance_status check_up(const glance_lora_linear_args &a, int adapter, int linear
   }
   if (up.first < 0 || up.first > available - rank) {
     return fail(GLANCE_INVALID_ARGUMENT,
-                "%s: %s: columns first = %" PRId64 " to first + rank = %" PRId64
+                "%s: %s: %" PRId64 " columns from first = %" PRId64
                 " are not in the down-projection's %" PRId64,
-                kOperation, name, up.first, up.first + rank, available);
+                kOperation, name, rank, up.first, available);
   }
   return GLANCE_OK;
 }
@@ -173,16 +173,32 @@ struct Checker {
   glance_status inputs_apart(int i) const noexcept {
     const Name y_name(i, "y");
     const Matrix y = output(i, y_name);
-    for (int j = 0; j < a.linear_count; ++j) {
-      const glance_linear &l = a.linears[j];
-      if (j == i || l.residual == nullptr) continue;
-      const Name residual_name(j, "residual");
-      const Matrix residual = {kOperation,      residual_name.text,  l.residual, a.rows,
-                               l.weight->rows, l.residual_stride, element};
-      const glance_status status = check_outputs_apart(y, residual);
+    glance_status status = GLANCE_OK;
+    for (int j = 0; status == GLANCE_OK && j < a.linear_count; ++j) {
+      if (j != i) status = apart_from(y, j);
+    }
+    return status;
+  }
+
+  // y is apart from the bias, gate and residual of linear j, which have passed their checks.
+  glance_status apart_from(const Matrix &y, int j) const noexcept {
+    const glance_linear &l = a.linears[j];
+    const int64_t n = l.weight->rows;
+    if (l.bias != nullptr) {
+      const Name name(j, "bias");
+      const glance_status status =
+          check_apart(y, {kOperation, name.text, l.bias, 1, n, n, element});
       if (status != GLANCE_OK) return status;
     }
-    return GLANCE_OK;
+    if (l.residual == nullptr) return GLANCE_OK;
+    const Name gate(j, "gate");
+    const int64_t gates = (a.rows - 1) / l.rows_per_gate + 1;
+    const glance_status status =
+        check_apart(y, {kOperation, gate.text, l.gate, gates, n, l.gate_stride, element});
+    if (status != GLANCE_OK) return status;
+    const Name residual(j, "residual");
+    return check_outputs_apart(
+        y, {kOperation, residual.text, l.residual, a.rows, n, l.residual_stride, element});
   }
 
   glance_status all() const noexcept {

@@ -51,7 +51,7 @@ glance_status check_args(const glance_matrix_args &a) noexcept {
   if (__builtin_mul_overflow(a.rows - 1, a.row_stride, &down) ||
       __builtin_mul_overflow(a.columns - 1, a.column_stride, &across) ||
       __builtin_add_overflow(down, across, &last) ||
-      __builtin_mul_overflow(last + 1, element, &last) ||
+      __builtin_add_overflow(last, 1, &last) || __builtin_mul_overflow(last, element, &last) ||
       __builtin_mul_overflow(a.rows + 64, a.columns + 2, &last) || last > INT64_MAX / 8) {
     return fail(GLANCE_INVALID_ARGUMENT,
                 "matrix: %" PRId64 " x %" PRId64 " with row_stride %" PRId64
