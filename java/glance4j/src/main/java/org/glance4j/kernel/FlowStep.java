@@ -1,11 +1,8 @@
 package org.glance4j.kernel;
 
 import java.lang.ref.Reference;
-import org.bytedeco.javacpp.Loader;
-import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.jni.FlowStepArgs;
 import org.glance4j.kernel.jni.Kernels;
@@ -114,7 +111,7 @@ public final class FlowStep {
     try (PointerScope scope = new PointerScope()) {
       RowLayout layout = RowLayout.of("latents", latents);
       FlowStepArgs args = new FlowStepArgs();
-      args.struct_size(Loader.sizeof(FlowStepArgs.class));
+      args.struct_size(NativeCall.size(FlowStepArgs.class));
       args.latents(latents.data_ptr());
       args.v_pos(velocity.data_ptr());
       args.v_neg(negative == null ? null : negative.data_ptr());
@@ -126,33 +123,26 @@ public final class FlowStep {
       args.v_neg_stride(negative == null ? 0 : RowLayout.of("negative", negative).stride());
       args.latents_bf16_stride(
           latentsBf16 == null ? 0 : RowLayout.of("latentsBf16", latentsBf16).stride());
-      args.latents_dtype(dtype(latents));
-      args.velocity_dtype(dtype(velocity));
+      args.latents_dtype(TensorChecks.dtype("latents", latents));
+      args.velocity_dtype(TensorChecks.dtype("velocity", velocity));
       args.cfg_mode(mode(cfg));
       args.rounding(
           rounding == Rounding.ONCE ? Kernels.GLANCE_ROUND_ONCE : Kernels.GLANCE_ROUND_EACH);
       args.cfg_scale(cfg.scale());
       args.sigma(sigma);
       args.sigma_next(sigmaNext);
-      args.device(backend == Backend.CUDA ? Kernels.GLANCE_CUDA : Kernels.GLANCE_CPU);
-      args.device_index(backend == Backend.CUDA ? latents.device().index() : 0);
+      args.device(NativeCall.device(backend));
+      args.device_index(NativeCall.deviceIndex(backend, latents));
       args.reserved(0);
-      NativeLibrary.check(Kernels.glance_flow_step(args, stream(latents)));
+      NativeLibrary.check(Kernels.glance_flow_step(args, NativeCall.stream(backend, latents)));
     } finally {
       // A raw pointer does not keep its tensor. On CUDA the call returns before the work is done,
-      // but
-      // LibTorch hands freed memory out again only to later work on the same stream.
+      // but LibTorch hands freed memory out again only to later work on the same stream.
       Reference.reachabilityFence(latents);
       Reference.reachabilityFence(velocity);
       Reference.reachabilityFence(negative);
       Reference.reachabilityFence(latentsBf16);
     }
-  }
-
-  private @Nullable Pointer stream(Tensor latents) {
-    return backend == Backend.CUDA
-        ? torch.getCurrentStream(latents.device().index()).native_handle()
-        : null;
   }
 
   private static void check(
@@ -180,10 +170,6 @@ public final class FlowStep {
       TensorChecks.noGradient("latentsBf16", latentsBf16);
       TensorChecks.like("latentsBf16", latentsBf16, "latents", latents);
     }
-  }
-
-  private static int dtype(Tensor tensor) {
-    return TensorChecks.type(tensor) == ScalarType.Float ? Kernels.GLANCE_F32 : Kernels.GLANCE_BF16;
   }
 
   private static int mode(Cfg cfg) {

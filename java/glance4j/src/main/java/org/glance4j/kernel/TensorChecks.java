@@ -3,6 +3,7 @@ package org.glance4j.kernel;
 import java.util.Arrays;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.jni.Kernels;
 
 /**
  * Checks of an operation's tensor arguments. Cheap enough to be always on: text is made only for a
@@ -28,6 +29,78 @@ final class TensorChecks {
     }
     throw new IllegalArgumentException(
         argument + " must be of type " + Arrays.toString(types) + ", not " + type);
+  }
+
+  /**
+   * The ABI's name of the element type, for operations on f32 and bf16.
+   *
+   * @throws IllegalArgumentException if it is another
+   */
+  static int dtype(String argument, Tensor tensor) {
+    // No other floating type has four bytes; asking for the type itself takes much longer.
+    if (tensor.itemsize() == Float.BYTES && tensor.is_floating_point()) {
+      return Kernels.GLANCE_F32;
+    }
+    type(argument, tensor, ScalarType.Float, ScalarType.BFloat16);
+    return Kernels.GLANCE_BF16;
+  }
+
+  /** What an argument of a kernel must be: of one type, where the backend computes. */
+  static void operand(Backend backend, int dtype, String argument, Tensor tensor) {
+    if (dtype(argument, tensor) != dtype) {
+      throw new IllegalArgumentException(
+          "%s is of type %s, but this call computes in %s; convert one of them"
+              .formatted(argument, type(tensor), name(dtype)));
+    }
+    if (backend != Backend.TORCH) {
+      on(backend, argument, tensor);
+      noGradient(argument, tensor);
+    }
+  }
+
+  /** Fails unless {@code tensor} has exactly {@code shape}. */
+  static void shape(String argument, Tensor tensor, long... shape) {
+    boolean fits = tensor.dim() == shape.length;
+    for (int d = 0; fits && d < shape.length; d++) {
+      fits = tensor.size(d) == shape[d];
+    }
+    if (!fits) {
+      throw new IllegalArgumentException(
+          "%s has shape %s, but must have %s"
+              .formatted(argument, shape(tensor), Arrays.toString(shape)));
+    }
+  }
+
+  /** Fails unless the tensors have the same shape but for the last dimension. */
+  static void sameRows(String argument, Tensor tensor, String otherArgument, Tensor other) {
+    long dimensions = tensor.dim();
+    boolean same = dimensions == other.dim() && dimensions > 0;
+    for (long d = 0; same && d < dimensions - 1; d++) {
+      same = tensor.size(d) == other.size(d);
+    }
+    if (!same) {
+      throw new IllegalArgumentException(
+          "%s has shape %s, which has other rows than %s with %s"
+              .formatted(argument, shape(tensor), otherArgument, shape(other)));
+    }
+  }
+
+  /** Fails unless a matrix was packed for this backend and type. */
+  static void packed(Backend backend, int dtype, String argument, PackedMatrix matrix) {
+    if (matrix.backend() != backend) {
+      throw new IllegalArgumentException(
+          "%s was packed for backend %s, but this runs on %s; pack it for that"
+              .formatted(argument, matrix.backend(), backend));
+    }
+    if ((matrix.dtype() == ScalarType.Float) != (dtype == Kernels.GLANCE_F32)) {
+      throw new IllegalArgumentException(
+          "%s is of type %s, but this call computes in %s; pack it in that type"
+              .formatted(argument, matrix.dtype(), name(dtype)));
+    }
+  }
+
+  private static ScalarType name(int dtype) {
+    return dtype == Kernels.GLANCE_F32 ? ScalarType.Float : ScalarType.BFloat16;
   }
 
   /** Fails unless the two tensors have one shape and one device. */
@@ -58,7 +131,9 @@ final class TensorChecks {
   static void noGradient(String argument, Tensor tensor) {
     if (tensor.requires_grad()) {
       throw new IllegalArgumentException(
-          argument + " requires a gradient, which this operation does not have; detach it");
+          argument
+              + " requires a gradient, which this operation does not record; detach it, or use"
+              + " backend torch");
     }
   }
 
@@ -82,8 +157,12 @@ final class TensorChecks {
     return true;
   }
 
-  private static String shape(Tensor tensor) {
+  static String shape(Tensor tensor) {
     return Arrays.toString(tensor.sizes().vec().get());
+  }
+
+  static String strides(Tensor tensor) {
+    return Arrays.toString(tensor.strides().vec().get());
   }
 
   private static String device(Tensor tensor) {
