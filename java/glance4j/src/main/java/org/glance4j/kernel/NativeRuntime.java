@@ -42,7 +42,7 @@ public final class NativeRuntime {
   static void configure() {}
 
   /**
-   * Sets how many threads LibTorch and OpenBLAS use for one operation.
+   * Sets how many threads LibTorch, OpenBLAS and the kernels use for one operation.
    *
    * @param threads 1 or more
    */
@@ -54,6 +54,13 @@ public final class NativeRuntime {
     torch.set_num_threads(threads);
     // LibTorch does not pass its setting on.
     openblas_nolapack.blas_set_num_threads(threads);
+    setKernelThreads(threads);
+  }
+
+  private static void setKernelThreads(int threads) {
+    if (NativeLibrary.failure() == null) {
+      NativeLibrary.check(Kernels.glance_set_threads(threads));
+    }
   }
 
   private static void setIfAbsent(String property, String value) {
@@ -82,6 +89,9 @@ public final class NativeRuntime {
     }
 
     static {
+      if (TORCH.failure() == null) {
+        setKernelThreads(torch.get_num_threads());
+      }
       if (TORCH.failure() == null && Pointer.maxPhysicalBytes() != 0) {
         LOG.warn(
             "JavaCPP limits this process to {} bytes of physical memory, which large models exceed;"
