@@ -40,14 +40,15 @@ record LoadedModel(
     if (options.threads() > 0) {
       NativeRuntime.setThreads(options.threads());
     }
-    FlowStep flowStep = FlowStep.on(cpuBackend(options.backend()), FlowStep.Rounding.ONCE);
+    Backend backend = cpuBackend(options.backend());
+    FlowStep flowStep = FlowStep.on(backend, FlowStep.Rounding.ONCE);
     ScalarType dtype = options.dtype() == DType.BF16 ? ScalarType.BFloat16 : ScalarType.Float;
     HostMemory.require(
         folder.toString(),
         FluxModel.loadBytes(folder, dtype),
         HostMemory.availableBytes(),
         "load it as bf16 if that is what its files have");
-    ImageModel model = FluxModel.open(folder, dtype);
+    ImageModel model = FluxModel.open(folder, dtype, backend);
     Map<Phase, LoraAdapter> adapters = new EnumMap<>(Phase.class);
     try {
       if (options.slowLora() != null) {

@@ -1,10 +1,12 @@
 package org.glance4j.kernel;
 
+import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.pytorch.Tensor;
 import org.glance4j.NativeLoadException;
 import org.glance4j.kernel.jni.CudaDevice;
 import org.glance4j.kernel.jni.Kernels;
@@ -96,6 +98,22 @@ public final class NativeLibrary {
       devices.add(device(i));
     }
     return new Cuda(driver[0], devices, count[0] == 0 ? "the driver reports no device" : null);
+  }
+
+  /**
+   * Tells the system that a tensor's pages of a mapped file will not be read soon: they then need
+   * not stay in memory, and are read from the file again if they are read all the same.
+   *
+   * @param tensor a contiguous part of a file that is mapped and never written to; the contents of
+   *     any other memory would be lost
+   */
+  public static void releaseMappedPages(Tensor tensor) {
+    require();
+    try {
+      check(Kernels.glance_release_mapped_pages(tensor.data_ptr(), tensor.nbytes()));
+    } finally {
+      Reference.reachabilityFence(tensor);
+    }
   }
 
   private static Device device(int index) {

@@ -108,8 +108,8 @@ final class NativeModulatedNorm {
         args.columns(layout.columns());
         args.x_stride(layout.stride());
         args.y_stride(RowLayout.of("y", result).stride());
-        args.scale_stride(0);
-        args.shift_stride(0);
+        args.scale_stride(layout.columns());
+        args.shift_stride(layout.columns());
         args.rows_per_group(Math.max(1, layout.rows()));
         args.x(sample.data_ptr());
         args.y(result.data_ptr());

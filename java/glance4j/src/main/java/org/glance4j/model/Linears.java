@@ -13,7 +13,11 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
-import org.glance4j.kernel.LoraLinear;
+import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.LoraMatmul;
+import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.kernel.NativeLibrary;
+import org.glance4j.kernel.PackedMatrix;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
@@ -21,28 +25,42 @@ import org.glance4j.lora.LoraPair;
 import org.glance4j.weights.Weights;
 
 /**
- * Takes a model's linears from its weights and remembers their names and widths, which is what an
- * adapter is checked against. Filled by one thread while a model is built; after that only read.
+ * Takes a model's linears from its weights, for the backend the model runs on, and remembers their
+ * names and widths, which is what an adapter is checked against. Filled by one thread while a model
+ * is built; after that only read, until {@link #close()} frees what was made of the weights.
  */
-public final class Linears {
-  /** One of several linears that are stacked. */
-  public record Part(String name, long outFeatures) {}
+public final class Linears implements AutoCloseable {
+  /**
+   * One of several linears that are stacked.
+   *
+   * @param activation what is done with its result
+   */
+  public record Part(String name, long outFeatures, Activation activation) {
+    /** A linear without an activation. */
+    public Part(String name, long outFeatures) {
+      this(name, outFeatures, Activation.NONE);
+    }
+  }
 
   private final Weights weights;
   private final AdapterMix merged;
+  private final LoraMatmul matmul;
+  private final List<LoraLinears> taken = new ArrayList<>();
   private final Map<String, LinearShape> shapes = new LinkedHashMap<>();
 
   /**
    * @param weights where the linears come from, and who owns what is made of them
    * @param merged adapters to merge into the weights as they are taken
+   * @param backend where the linears run
    */
-  public Linears(Weights weights, AdapterMix merged) {
+  public Linears(Weights weights, AdapterMix merged, Backend backend) {
     this.weights = weights;
     this.merged = merged;
+    this.matmul = LoraMatmul.on(backend);
   }
 
   /** The linear {@code name}: {@code NAME.weight} [outFeatures, inFeatures], {@code NAME.bias}. */
-  public LoraLinear linear(String name, long inFeatures, long outFeatures) {
+  public LoraLinears linear(String name, long inFeatures, long outFeatures) {
     return stacked(inFeatures, List.of(new Part(name, outFeatures)));
   }
 
@@ -52,28 +70,46 @@ public final class Linears {
    * @param inFeatures the width of their input
    * @param parts in the order in which their outputs shall lie
    */
-  public LoraLinear stacked(long inFeatures, List<Part> parts) {
-    List<LoraLinear.Slice> slices = new ArrayList<>();
+  public LoraLinears stacked(long inFeatures, List<Part> parts) {
+    List<LoraLinears.Slice> slices = new ArrayList<>();
     long rows = 0;
     for (Part part : parts) {
       shapes.put(part.name(), new LinearShape(inFeatures, part.outFeatures()));
-      slices.add(new LoraLinear.Slice(part.name(), rows, part.outFeatures()));
+      slices.add(new LoraLinears.Slice(part.name(), rows, part.outFeatures(), part.activation()));
       rows += part.outFeatures();
     }
     try (PointerScope scope = new PointerScope()) {
-      Tensor weight =
-          stack(
-              slices,
-              slice -> weights.take(slice.name() + ".weight", slice.outFeatures(), inFeatures));
-      Tensor bias =
-          stack(slices, slice -> weights.take(slice.name() + ".bias", slice.outFeatures()));
-      return merge(new LoraLinear(weight, bias, slices), weight, bias, slices);
+      LoraLinears linears =
+          matmul.backend() == Backend.TORCH
+              ? new TorchLinears(
+                  stack(slices, slice -> weight(slice, inFeatures)),
+                  stack(slices, this::bias),
+                  slices)
+              : new PackedLinears(
+                  matmul, slices.stream().map(slice -> pack(slice, inFeatures)).toList());
+      taken.add(linears);
+      return linears;
     }
+  }
+
+  @SuppressWarnings("ReferenceEquality")
+  private Tensor weight(LoraLinears.Slice slice, long inFeatures) {
+    Tensor weight = weights.take(slice.name() + ".weight", slice.outFeatures(), inFeatures);
+    Tensor changed = LoraLinears.merged(weight, slice.name(), merged);
+    if (changed != weight) {
+      weights.keep(changed);
+      weights.release(weight);
+    }
+    return changed;
+  }
+
+  private Tensor bias(LoraLinears.Slice slice) {
+    return weights.take(slice.name() + ".bias", slice.outFeatures());
   }
 
   /** One linear's tensor stays the mapped file; several are copied below each other. */
   private Tensor stack(
-      List<LoraLinear.Slice> slices, Function<LoraLinear.Slice, Tensor> takeTensor) {
+      List<LoraLinears.Slice> slices, Function<LoraLinears.Slice, Tensor> takeTensor) {
     Tensor[] parts = slices.stream().map(takeTensor).toArray(Tensor[]::new);
     if (parts.length == 1) {
       return parts[0];
@@ -83,17 +119,26 @@ public final class Linears {
     return stacked;
   }
 
-  private LoraLinear merge(
-      LoraLinear linear, Tensor weight, Tensor bias, List<LoraLinear.Slice> slices) {
-    boolean changed =
-        merged.parts().stream()
-            .anyMatch(part -> slices.stream().anyMatch(s -> part.adapter().pair(s.name()) != null));
-    if (!changed) {
-      return linear;
+  /** Packs straight from the mapped file, whose pages are then not needed any more. */
+  private PackedLinears.Packed pack(LoraLinears.Slice slice, long inFeatures) {
+    Tensor weight = weight(slice, inFeatures);
+    PackedMatrix packed = PackedMatrix.of(matmul.backend(), weight);
+    if (weights.isMapped(weight)) {
+      NativeLibrary.releaseMappedPages(weight);
     }
-    Tensor mergedWeight = weights.keep(linear.mergedWeight(merged));
     weights.release(weight);
-    return new LoraLinear(mergedWeight, bias, slices);
+    return new PackedLinears.Packed(slice, packed, bias(slice));
+  }
+
+  /** Frees what the linears taken hold beside the weights. Idempotent; nothing may be running. */
+  @Override
+  public void close() {
+    taken.forEach(LoraLinears::close);
+  }
+
+  /** Where the linears run. */
+  public Backend backend() {
+    return matmul.backend();
   }
 
   /** The widths of every linear taken, by name. */

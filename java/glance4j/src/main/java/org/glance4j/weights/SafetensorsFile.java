@@ -150,6 +150,15 @@ public final class SafetensorsFile implements AutoCloseable {
     }
   }
 
+  /** True if {@code tensor} is a view of this mapping. */
+  synchronized boolean maps(Tensor tensor) {
+    if (closed) {
+      return false;
+    }
+    long distance = tensor.data_ptr().address() - mapping.data_ptr().address();
+    return distance >= 0 && distance < mapping.numel();
+  }
+
   /** LibTorch appends a native stack trace to its messages. */
   private static String firstLine(@Nullable String message) {
     return message == null ? "no reason given" : message.lines().findFirst().orElse(message);

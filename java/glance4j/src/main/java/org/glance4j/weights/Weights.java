@@ -181,6 +181,11 @@ public final class Weights implements AutoCloseable {
     return tensor;
   }
 
+  /** True if {@code tensor} lies in a mapped file and takes no memory of its own. */
+  public synchronized boolean isMapped(Tensor tensor) {
+    return files.stream().anyMatch(file -> file.maps(tensor));
+  }
+
   /** Frees a tensor taken, or given to {@link #keep}, before {@link #close()} does. */
   @SuppressWarnings("ReferenceEquality")
   public synchronized void release(Tensor tensor) {

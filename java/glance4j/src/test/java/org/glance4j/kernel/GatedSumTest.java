@@ -40,12 +40,12 @@ class GatedSumTest {
         c,
         what -> {
           ScalarType dtype = c.setting().dtype();
-          Tensor residual = Framed.random(c.gap(), dtype, c.batch(), c.tokens(), c.columns()).view();
+          Tensor residual =
+              Framed.random(c.gap(), dtype, c.batch(), c.tokens(), c.columns()).view();
           Tensor update = Framed.random(1, dtype, c.batch(), c.tokens(), c.columns()).view();
           Tensor gates = torch.randn(c.batch(), 3, c.columns()).to(dtype);
           GatedSum sum = GatedSum.on(c.setting().backend());
-          Tensor expected =
-              wide(residual).add(wide(gates.narrow(1, 2, 1)).mul(wide(update)));
+          Tensor expected = wide(residual).add(wide(gates.narrow(1, 2, 1)).mul(wide(update)));
           for (Tensor gate : List.of(gates.narrow(1, 2, 1), gates.select(1, 2))) {
             Tensor y = sum.forward(residual, gate, update);
             assertNear(what, expected, y, c.setting().tolerance());

@@ -82,8 +82,7 @@ class LoraBackwardTest {
         what -> {
           Problem p = new Problem(c);
           Framed dx =
-              Framed.poisoned(
-                  c.gap(), c.setting().dtype(), c.batch(), c.tokens(), c.inputs());
+              Framed.poisoned(c.gap(), c.setting().dtype(), c.batch(), c.tokens(), c.inputs());
           Framed dDown = Framed.poisoned(c.gap(), F32, c.rank(), c.inputs());
           Framed dUp = Framed.poisoned(c.gap(), F32, c.outputs(), c.rank());
           LoraBackward backward = LoraBackward.on(c.setting().backend());
@@ -142,8 +141,7 @@ class LoraBackwardTest {
     }
 
     void run() {
-      LoraBackward.on(backend)
-          .backward(x, dy, down, up, scale, weight, dx, dDown, dUp, false);
+      LoraBackward.on(backend).backward(x, dy, down, up, scale, weight, dx, dDown, dUp, false);
     }
   }
 

@@ -93,8 +93,7 @@ class LoraMatmulTest {
         rows += rank;
       }
       Tensor down = weights(dtype, c.inputs(), rows, c.inputs());
-      return new Lora(
-          down, ups, scale, new Adapter(PackedMatrix.of(backend, down), packed, scale));
+      return new Lora(down, ups, scale, new Adapter(PackedMatrix.of(backend, down), packed, scale));
     }
 
     /** scale * (x A^T) B^T in float64, for rows [begin, end) of x. */
@@ -149,8 +148,7 @@ class LoraMatmulTest {
       GatedResidual gated = null;
       if (i % 3 == 0) {
         Tensor gate = torch.randn(c.batch(), 1, width).to(dtype);
-        Tensor residual =
-            Framed.random(c.gap(), dtype, c.batch(), c.tokens(), width).view();
+        Tensor residual = Framed.random(c.gap(), dtype, c.batch(), c.tokens(), width).view();
         gated = new GatedResidual(i == 0 ? gate : gate.squeeze(1), residual);
         sum = wide(residual).add(wide(gate).mul(sum));
       }
@@ -214,7 +212,10 @@ class LoraMatmulTest {
           Adapter first =
               new Adapter(lora.packed().down(), lora.packed().ups().subList(0, 1), lora.scale());
           Tensor h =
-              wide(x).matmul(wide(lora.down()).t()).mul(new Scalar((double) lora.scale())).to(dtype);
+              wide(x)
+                  .matmul(wide(lora.down()).t())
+                  .mul(new Scalar((double) lora.scale()))
+                  .to(dtype);
           Tensor inside = Framed.poisoned(0, dtype, x.size(0), c.outputs().get(0)).view();
           Tensor outside = Framed.poisoned(0, dtype, x.size(0), c.outputs().get(0)).view();
           matmul.forward(x, List.of(linear(layer, inside)), first);
@@ -266,8 +267,7 @@ class LoraMatmulTest {
       Tensor y = torch.randn(0, 5, 3).to(setting.dtype());
       Linear linear = linear(Layer.random(c, 3, true), y);
       LoraMatmul.on(setting.backend()).forward(x, List.of(linear));
-      LoraMatmul.on(setting.backend())
-          .forward(x, List.of(linear), Lora.random(c, 2, 1).packed());
+      LoraMatmul.on(setting.backend()).forward(x, List.of(linear), Lora.random(c, 2, 1).packed());
     }
   }
 
@@ -299,8 +299,7 @@ class LoraMatmulTest {
     }
   }
 
-  private static List<Tensor> run(
-      ScalarType dtype, Tensor x, List<Layer> layers, Adapter adapter) {
+  private static List<Tensor> run(ScalarType dtype, Tensor x, List<Layer> layers, Adapter adapter) {
     List<Tensor> outputs = new ArrayList<>();
     List<Linear> linears = new ArrayList<>();
     for (Layer layer : layers) {
@@ -393,8 +392,7 @@ class LoraMatmulTest {
       all.add(new Spoiled("x must", b, c -> c.x = c.x.to(ScalarType.Double)));
       all.add(new Spoiled("weight", b, c -> c.x = torch.randn(2, 3, 7)));
       all.add(new Spoiled("weight", b, c -> c.weight = c.pack(5, 9)));
-      all.add(
-          new Spoiled("weight", b, c -> c.weight = PackedMatrix.of(other, torch.randn(5, 8))));
+      all.add(new Spoiled("weight", b, c -> c.weight = PackedMatrix.of(other, torch.randn(5, 8))));
       all.add(
           new Spoiled("weight", b, c -> c.weight = PackedMatrix.of(b, torch.randn(5, 8).to(BF16))));
       all.add(new Spoiled("bias", b, c -> c.bias = torch.randn(4)));

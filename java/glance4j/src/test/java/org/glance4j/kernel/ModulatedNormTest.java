@@ -65,8 +65,7 @@ class ModulatedNormTest {
       long[] last = {-1};
       Tensor centred =
           norm == Norm.LAYER ? wide.sub(wide.mean(last, true, new ScalarTypeOptional())) : wide;
-      Tensor square =
-          centred.mul(centred).mean(last, true, new ScalarTypeOptional());
+      Tensor square = centred.mul(centred).mean(last, true, new ScalarTypeOptional());
       Tensor normed = centred.div(square.add(new Scalar(EPSILON)).sqrt());
       if (scale != null) {
         normed = normed.mul(wide(scale).add(new Scalar(1)));
@@ -251,8 +250,7 @@ class ModulatedNormTest {
       all.add(new Spoiled("h", b, c -> c.h = torch.randn(6, 4)));
       all.add(new Spoiled("h", b, c -> c.h = torch.randn(2, 3, 4).to(BF16)));
       all.add(new Spoiled("h", b, c -> c.h = null));
-      all.add(
-          new Spoiled("down", b, c -> c.down = PackedMatrix.of(b, torch.randn(4, 7))));
+      all.add(new Spoiled("down", b, c -> c.down = PackedMatrix.of(b, torch.randn(4, 7))));
       all.add(new Spoiled("segments", b, c -> c.segments = List.of(new Segment(0, 5, 0))));
     }
     all.add(new Spoiled("x", Backend.CPU, c -> c.x = torch.randn(2, 8, 3).transpose(1, 2)));

@@ -30,7 +30,8 @@ class PackedMatrixTest {
       assertEquals(65, packed.columns());
       assertEquals(setting.dtype(), packed.dtype());
       assertEquals(setting.backend(), packed.backend());
-      long least = setting.backend() == Backend.TORCH ? 0 : 37L * 65 * (setting.dtype() == F32 ? 4 : 2);
+      long least =
+          setting.backend() == Backend.TORCH ? 0 : 37L * 65 * (setting.dtype() == F32 ? 4 : 2);
       assertTrue(packed.bytes() >= least, packed + " has " + packed.bytes());
     }
   }
@@ -70,11 +71,11 @@ class PackedMatrixTest {
                   matrix.t().contiguous().t(),
                   Framed.poisoned(3, setting.dtype(), 18, 33).view().copy_(matrix))) {
             PackedMatrix packed = PackedMatrix.of(setting.backend(), same);
-            Operations.assertNear(
-                what, expected, product(setting, x, packed), setting.tolerance());
+            Operations.assertNear(what, expected, product(setting, x, packed), setting.tolerance());
           }
           Tensor row = matrix.narrow(0, 0, 1);
-          Tensor repeated = product(setting, x, PackedMatrix.of(setting.backend(), row.expand(4, 33)));
+          Tensor repeated =
+              product(setting, x, PackedMatrix.of(setting.backend(), row.expand(4, 33)));
           Tensor once = product(setting, x, PackedMatrix.of(setting.backend(), row));
           Operations.assertNear(what, once.expand(5, 4), repeated, setting.tolerance());
         });

@@ -199,10 +199,8 @@ class QkNormRopeTest {
                   q,
                   k,
                   null);
-          assertNear(
-              what, input.exact(1, input.kWeight, input.rotation), k, c.tolerance());
-          assertNear(
-              what, input.exact(0, input.qWeight, input.rotation), q, c.tolerance());
+          assertNear(what, input.exact(1, input.kWeight, input.rotation), k, c.tolerance());
+          assertNear(what, input.exact(0, input.qWeight, input.rotation), q, c.tolerance());
         });
   }
 
@@ -232,7 +230,14 @@ class QkNormRopeTest {
       QkNormRope operation = QkNormRope.on(backend);
       if (joint) {
         operation.forward(
-            projected, heads, qWeight, kWeight, epsilon, rotation, first, new Joint(qOut, kOut, vOut));
+            projected,
+            heads,
+            qWeight,
+            kWeight,
+            epsilon,
+            rotation,
+            first,
+            new Joint(qOut, kOut, vOut));
       } else {
         operation.forward(q, k, v, qWeight, kWeight, epsilon, rotation, qOut, kOut, vOut);
       }
@@ -267,8 +272,7 @@ class QkNormRopeTest {
       all.add(new Spoiled("epsilon", b, c -> c.epsilon = Double.POSITIVE_INFINITY));
       all.add(new Spoiled("rotation", b, c -> c.rotation = torch.randn(2, 4, 2)));
       all.add(new Spoiled("rotation", b, c -> c.rotation = c.rotation.to(BF16)));
-      all.add(
-          new Spoiled("rotation", b, c -> c.rotation = torch.randn(3, 2, 4).transpose(1, 2)));
+      all.add(new Spoiled("rotation", b, c -> c.rotation = torch.randn(3, 2, 4).transpose(1, 2)));
       all.add(new Spoiled("qOut", b, c -> c.qOut = torch.randn(2, 3, 5, 8)));
       all.add(new Spoiled("qOut", b, c -> c.qOut = c.qOut.to(ScalarType.Half)));
       all.add(new Spoiled("kOut", b, c -> c.kOut = c.kOut.to(BF16)));
@@ -277,8 +281,7 @@ class QkNormRopeTest {
       all.add(new Spoiled("projected", b, c -> c.joint().projected = torch.randn(1, 3, 120)));
       all.add(new Spoiled("joint.q", b, c -> c.joint().heads = 4));
       all.add(
-          new Spoiled(
-              "joint.q", b, c -> c.joint().qOut = torch.randn(2, 3, 5, 8).transpose(1, 2)));
+          new Spoiled("joint.q", b, c -> c.joint().qOut = torch.randn(2, 3, 5, 8).transpose(1, 2)));
       all.add(new Spoiled("joint.k", b, c -> c.joint().kOut = torch.randn(2, 5, 2, 8)));
       all.add(new Spoiled("joint.v", b, c -> c.joint().vOut = c.vOut.to(BF16)));
       all.add(new Spoiled("first", b, c -> c.joint().first = 1));
@@ -287,8 +290,7 @@ class QkNormRopeTest {
       all.add(new Spoiled("qWeight", b, c -> c.joint().qWeight = torch.randn(6)));
       all.add(new Spoiled("epsilon", b, c -> c.joint().epsilon = -1));
     }
-    all.add(
-        new Spoiled("q ", Backend.CPU, c -> c.q = torch.randn(2, 3, 8, 5).transpose(2, 3)));
+    all.add(new Spoiled("q ", Backend.CPU, c -> c.q = torch.randn(2, 3, 8, 5).transpose(2, 3)));
     all.add(new Spoiled("k ", Backend.CPU, c -> c.k = torch.randn(2, 3, 6, 8).narrow(2, 0, 5)));
     all.add(
         new Spoiled("kOut", Backend.CPU, c -> c.kOut = torch.randn(2, 5, 4, 8).narrow(2, 0, 3)));
@@ -297,7 +299,9 @@ class QkNormRopeTest {
             "projected",
             Backend.CPU,
             c -> c.joint().projected = torch.randn(2, 120, 3).transpose(1, 2)));
-    all.add(new Spoiled("gradient", Backend.CPU, c -> c.v = torch.randn(2, 3, 5, 8).set_requires_grad(true)));
+    all.add(
+        new Spoiled(
+            "gradient", Backend.CPU, c -> c.v = torch.randn(2, 3, 5, 8).set_requires_grad(true)));
     return all.stream();
   }
 

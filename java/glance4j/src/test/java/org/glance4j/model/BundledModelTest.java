@@ -15,6 +15,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Backend;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.model.flux.FluxLatents;
 import org.glance4j.model.flux.FluxTransformer;
@@ -22,13 +23,22 @@ import org.glance4j.model.vae.AutoencoderKl;
 import org.glance4j.model.vae.Pixels;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.params.AfterParameterizedClassInvocation;
+import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Transformer and VAE of the bundled model against {@code glance-tiny} of the reference. */
+@ParameterizedClass
+@EnumSource(
+    value = Backend.class,
+    names = {"CPU", "TORCH"})
 class BundledModelTest {
+  @Parameter Backend backend;
+
   private static final Path MODEL =
       Path.of("../glance4j-tiny/src/main/resources/org/glance4j/glance-tiny");
 
@@ -36,16 +46,16 @@ class BundledModelTest {
   private static FluxTransformer transformer;
   private static AutoencoderKl vae;
 
-  @BeforeAll
-  static void open() {
+  @BeforeParameterizedClassInvocation
+  static void open(Backend backend) {
     assumeTrue(Files.exists(Reference.path("glance-tiny/manifest.json")));
     assumeTrue(Files.isDirectory(MODEL));
     manifest = Reference.readJson("glance-tiny/manifest.json");
-    transformer = FluxTransformer.open(MODEL.resolve("transformer"), ScalarType.Float);
+    transformer = FluxTransformer.open(MODEL.resolve("transformer"), ScalarType.Float, backend);
     vae = AutoencoderKl.open(MODEL.resolve("vae"));
   }
 
-  @AfterAll
+  @AfterParameterizedClassInvocation
   static void close() {
     if (transformer != null) {
       transformer.close();

@@ -2,16 +2,11 @@ package org.glance4j.model.flux;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.glance4j.kernel.LoraLinear;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.model.Linears;
-import org.glance4j.weights.Weights;
+import org.glance4j.model.LoraLinears;
 
 /**
  * The linears of all adaptive layer norms, as one matmul: they read the same vector. A double block
@@ -20,19 +15,15 @@ import org.glance4j.weights.Weights;
  * shift).
  */
 final class AdaLnLinears {
-  private final LoraLinear linear;
+  private final LoraLinears linear;
   private final long width;
 
-  /** 1 for each vector that is a scale, else 0; shape [vectors, 1]. */
-  private final Tensor ones;
-
-  private AdaLnLinears(LoraLinear linear, long width, Tensor ones) {
+  private AdaLnLinears(LoraLinears linear, long width) {
     this.linear = linear;
     this.width = width;
-    this.ones = ones;
   }
 
-  static AdaLnLinears take(FluxConfig config, Linears linears, Weights weights, ScalarType dtype) {
+  static AdaLnLinears take(FluxConfig config, Linears linears) {
     long width = config.width();
     List<Linears.Part> parts = new ArrayList<>();
     for (int i = 0; i < config.layers(); i++) {
@@ -43,21 +34,7 @@ final class AdaLnLinears {
       parts.add(new Linears.Part(SingleBlock.name(i) + ".norm.linear", 3 * width));
     }
     parts.add(new Linears.Part("norm_out.linear", 2 * width));
-    int triples = 4 * config.layers() + config.singleLayers();
-    LoraLinear linear = linears.stacked(width, parts);
-    return new AdaLnLinears(linear, width, keepOnes(weights, triples, dtype));
-  }
-
-  private static Tensor keepOnes(Weights weights, int triples, ScalarType dtype) {
-    try (PointerScope scope = new PointerScope()) {
-      int lastScale = 3 * triples;
-      Tensor ones = torch.zeros(new long[] {lastScale + 2, 1}, new TensorOptions(dtype));
-      for (int scaleAt = 1; scaleAt < lastScale; scaleAt += 3) {
-        ones.select(0, scaleAt).fill_(new Scalar(1));
-      }
-      ones.select(0, lastScale).fill_(new Scalar(1));
-      return weights.keep(ones);
-    }
+    return new AdaLnLinears(linears.stacked(width, parts), width);
   }
 
   /**
@@ -66,7 +43,6 @@ final class AdaLnLinears {
    * @param embedding shape [rows, width]
    */
   Modulation forward(Tensor embedding, AdapterMix mix) {
-    Tensor vectors = linear.forward(torch.silu(embedding), mix).unflatten(-1, -1, width);
-    return new Modulation(vectors.add_(ones));
+    return new Modulation(linear.forward(torch.silu(embedding), mix).unflatten(-1, -1, width));
   }
 }

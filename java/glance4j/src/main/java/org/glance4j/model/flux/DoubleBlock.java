@@ -2,11 +2,12 @@ package org.glance4j.model.flux;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
-import org.glance4j.kernel.LoraLinear;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.model.Linears;
+import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
 import org.glance4j.model.TensorScope;
 import org.glance4j.weights.Weights;
@@ -21,20 +22,23 @@ final class DoubleBlock {
 
   /** One stream's weights. */
   private record Stream(
-      LoraLinear qkv, Tensor norms, LoraLinear out, LoraLinear mlpUp, LoraLinear mlpDown) {
-    Tensor mlp(Tensor x, AdapterMix mix) {
-      return mlpDown.forward(torch.gelu(mlpUp.forward(x, mix), "tanh"), mix);
+      LoraLinears qkv, Heads.Norms norms, LoraLinears out, LoraLinears mlpUp, LoraLinears mlpDown) {
+    JointAttention.Stream project(Tensor x, AdapterMix mix) {
+      return new JointAttention.Stream(qkv.forward(x, mix), norms);
     }
   }
 
   private final String name;
-  private final Heads heads;
+  private final ModulatedNorm norm;
+  private final JointAttention attention;
   private final Stream image;
   private final Stream text;
 
-  private DoubleBlock(String name, Heads heads, Stream image, Stream text) {
+  private DoubleBlock(
+      String name, ModulatedNorm norm, JointAttention attention, Stream image, Stream text) {
     this.name = name;
-    this.heads = heads;
+    this.norm = norm;
+    this.attention = attention;
     this.image = image;
     this.text = text;
   }
@@ -53,7 +57,7 @@ final class DoubleBlock {
             linears.stacked(width, parts(width, attn + "to_q", attn + "to_k", attn + "to_v")),
             heads.takeNorms(weights, attn + "norm_q", attn + "norm_k"),
             linears.linear(attn + "to_out.0", width, width),
-            linears.linear(name + ".ff.net.0.proj", width, 4 * width),
+            linears.stacked(width, gelu(name + ".ff.net.0.proj", 4 * width)),
             linears.linear(name + ".ff.net.2", 4 * width, width));
     Stream text =
         new Stream(
@@ -61,14 +65,23 @@ final class DoubleBlock {
                 width, parts(width, attn + "add_q_proj", attn + "add_k_proj", attn + "add_v_proj")),
             heads.takeNorms(weights, attn + "norm_added_q", attn + "norm_added_k"),
             linears.linear(attn + "to_add_out", width, width),
-            linears.linear(name + ".ff_context.net.0.proj", width, 4 * width),
+            linears.stacked(width, gelu(name + ".ff_context.net.0.proj", 4 * width)),
             linears.linear(name + ".ff_context.net.2", 4 * width, width));
-    return new DoubleBlock(name, heads, image, text);
+    return new DoubleBlock(
+        name,
+        ModulatedNorm.on(linears.backend()),
+        JointAttention.on(linears.backend(), heads),
+        image,
+        text);
   }
 
   private static List<Linears.Part> parts(long width, String q, String k, String v) {
     return List.of(
         new Linears.Part(q, width), new Linears.Part(k, width), new Linears.Part(v, width));
+  }
+
+  private static List<Linears.Part> gelu(String name, long width) {
+    return List.of(new Linears.Part(name, width, Activation.GELU_TANH));
   }
 
   /** Reads its vectors from {@code modulation} and returns the streams after this block. */
@@ -78,23 +91,26 @@ final class DoubleBlock {
     AdaLn textAttn = modulation.nextAdaLn();
     AdaLn textMlp = modulation.nextAdaLn();
     try (TensorScope scope = new TensorScope()) {
-      Tensor imageNormed = imageAttn.modulate(x.image());
-      Tensor textNormed = textAttn.modulate(x.text());
+      Tensor imageNormed = imageAttn.modulate(norm, x.image());
+      Tensor textNormed = textAttn.modulate(norm, x.text());
       see(pass.probe(), "norm1", imageNormed, imageAttn, imageMlp);
       see(pass.probe(), "norm1_context", textNormed, textAttn, textMlp);
 
       Streams attended = attention(new Streams(textNormed, imageNormed), pass);
-      Tensor imageState = imageAttn.residual(x.image(), attended.image());
-      Tensor textState = textAttn.residual(x.text(), attended.text());
+      Tensor imageState =
+          image.out.forward(attended.image(), pass.mix(), imageAttn.gate(), x.image());
+      Tensor textState = text.out.forward(attended.text(), pass.mix(), textAttn.gate(), x.text());
 
-      Tensor imageUpdate = image.mlp(imageMlp.modulate(imageState), pass.mix());
-      Tensor textUpdate = text.mlp(textMlp.modulate(textState), pass.mix());
+      Tensor imageHidden = image.mlpUp.forward(imageMlp.modulate(norm, imageState), pass.mix());
+      Tensor textHidden = text.mlpUp.forward(textMlp.modulate(norm, textState), pass.mix());
       Streams result =
           new Streams(
-              scope.release(textMlp.residual(textState, textUpdate)),
-              scope.release(imageMlp.residual(imageState, imageUpdate)));
-      pass.probe().see(name, "ff", () -> imageUpdate);
-      pass.probe().see(name, "ff_context", () -> textUpdate);
+              scope.release(
+                  text.mlpDown.forward(textHidden, pass.mix(), textMlp.gate(), textState)),
+              scope.release(
+                  image.mlpDown.forward(imageHidden, pass.mix(), imageMlp.gate(), imageState)));
+      pass.probe().see(name, "ff", () -> image.mlpDown.forward(imageHidden, pass.mix()));
+      pass.probe().see(name, "ff_context", () -> text.mlpDown.forward(textHidden, pass.mix()));
       pass.probe().see(name, "out0", result::text);
       pass.probe().see(name, "out1", result::image);
       return result;
@@ -102,34 +118,42 @@ final class DoubleBlock {
   }
 
   private Streams attention(Streams x, Pass pass) {
-    long textTokens = x.text().size(1);
-    long imageTokens = x.image().size(1);
-    Tensor textQkv = text.qkv.forward(x.text(), pass.mix());
-    Tensor imageQkv = image.qkv.forward(x.image(), pass.mix());
-    Tensor qkv = heads.split(torch.cat(new TensorVector(textQkv, imageQkv), 1));
-    Tensor qk = heads.rmsNorm(qkv);
-    Tensor textQk = qk.narrow(1, 0, textTokens).mul_(text.norms);
-    Tensor imageQk = qk.narrow(1, textTokens, imageTokens).mul_(image.norms);
-    pass.probe().see(name, "attn.to_q", () -> imageQkv.narrow(-1, 0, imageQkv.size(-1) / 3));
-    pass.probe().see(name, "attn.norm_q", () -> imageQk.select(2, 0));
-    pass.probe().see(name, "attn.norm_added_k", () -> textQk.select(2, 1));
+    JointAttention.Stream textQkv = text.project(x.text(), pass.mix());
+    JointAttention.Stream imageQkv = image.project(x.image(), pass.mix());
+    pass.probe().see(name, "attn.to_q", () -> query(imageQkv));
+    pass.probe().see(name, "attn.norm_q", () -> normed(imageQkv, 0));
+    pass.probe().see(name, "attn.norm_added_k", () -> normed(textQkv, 1));
 
-    Tensor attended = heads.attend(qk, qkv, pass.rope());
-    Tensor textPart = attended.narrow(1, 0, textTokens).contiguous();
-    Tensor imagePart = attended.narrow(1, textTokens, imageTokens).contiguous();
+    Tensor attended = attention.attend(pass.rope(), textQkv, imageQkv);
+    long textTokens = x.text().size(1);
+    ScalarType dtype = x.text().scalar_type().intern();
     Streams result =
         new Streams(
-            text.out.forward(textPart, pass.mix()), image.out.forward(imagePart, pass.mix()));
-    pass.probe().see(name, "attn.out0", result::image);
-    pass.probe().see(name, "attn.out1", result::text);
+            attention.rows(attended, 0, textTokens, dtype),
+            attention.rows(attended, textTokens, x.image().size(1), dtype));
+    pass.probe().see(name, "attn.out0", () -> image.out.forward(result.image(), pass.mix()));
+    pass.probe().see(name, "attn.out1", () -> text.out.forward(result.text(), pass.mix()));
     return result;
+  }
+
+  private Tensor query(JointAttention.Stream stream) {
+    return stream.projected().narrow(-1, 0, attention.heads.width());
+  }
+
+  /** The normed queries or keys before their rotation. */
+  private Tensor normed(JointAttention.Stream stream, long which) {
+    Heads heads = attention.heads;
+    return heads
+        .rmsNorm(heads.split(stream.projected()))
+        .mul_(stream.norms().both())
+        .select(2, which);
   }
 
   private void see(Probe probe, String norm, Tensor normed, AdaLn attn, AdaLn mlp) {
     probe.see(name, norm + ".out0", () -> normed);
     probe.see(name, norm + ".out1", () -> attn.gate().squeeze(1));
     probe.see(name, norm + ".out2", () -> mlp.shift().squeeze(1));
-    probe.see(name, norm + ".out3", () -> mlp.rawScale().squeeze(1));
+    probe.see(name, norm + ".out3", () -> mlp.scale().squeeze(1));
     probe.see(name, norm + ".out4", () -> mlp.gate().squeeze(1));
   }
 }

@@ -7,6 +7,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraFile;
 import org.glance4j.model.Conditioning;
@@ -44,10 +45,11 @@ public final class FluxModel implements ImageModel {
    * Loads a diffusers folder.
    *
    * @param dtype of the text encoders and the transformer; the VAE always runs in f32
+   * @param backend where the transformer runs; the rest is always plain LibTorch
    * @throws ModelFormatException if a file is missing, damaged or not supported, or two parts do
    *     not fit each other
    */
-  public static FluxModel open(Path folder, ScalarType dtype) {
+  public static FluxModel open(Path folder, ScalarType dtype, Backend backend) {
     ModelIndex index = ModelIndex.read(folder);
     SigmaShift sigmaShift = SigmaShift.read(index.config("scheduler"));
     List<AutoCloseable> opened = new ArrayList<>();
@@ -57,7 +59,7 @@ public final class FluxModel implements ImageModel {
       FluxPromptEncoder promptEncoder = FluxPromptEncoder.open(folder, dtype);
       opened.add(promptEncoder);
       FluxTransformer transformer =
-          FluxTransformer.open(index.componentFolder("transformer"), dtype);
+          FluxTransformer.open(index.componentFolder("transformer"), dtype, backend);
       opened.add(transformer);
       requireFitting(folder, transformer.config(), promptEncoder, vae);
       return new FluxModel(sigmaShift, promptEncoder, transformer, vae);
@@ -192,7 +194,7 @@ public final class FluxModel implements ImageModel {
 
   /**
    * About how much memory of its own loading a model takes: what is converted to another type, and
-   * the transformer, whose linears that read the same input are stacked. The rest stays mapped.
+   * the transformer, whose weights are packed or stacked. The rest stays mapped.
    *
    * @throws ModelFormatException if the folder is not a FLUX model
    */

@@ -11,11 +11,13 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
-import org.glance4j.kernel.LoraLinear;
+import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.model.Linears;
+import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
 import org.glance4j.weights.Weights;
 import org.jspecify.annotations.Nullable;
@@ -32,36 +34,38 @@ import org.jspecify.annotations.Nullable;
  * #forward(Tensor, Tensor, Modulation, Rope, AdapterMix)} called for each step.
  *
  * <p>Results belong to the caller's {@link org.bytedeco.javacpp.PointerScope}. Gradients are
- * recorded unless the caller turned them off. Stateless and thread-safe, but nothing may run when
- * {@link #close()} is called.
+ * recorded on {@link Backend#TORCH} unless the caller turned them off. Stateless and thread-safe,
+ * but nothing may run when {@link #close()} is called.
  */
 public final class FluxTransformer implements AutoCloseable {
   private final FluxConfig config;
   private final Weights weights;
   private final ScalarType dtype;
-  private final Map<String, LinearShape> linearShapes;
+  private final Linears linears;
+  private final ModulatedNorm norm;
   private final RopeCache ropes;
   private final AtomicBoolean closed = new AtomicBoolean();
 
-  private final LoraLinear latentEmbedder;
-  private final LoraLinear contextEmbedder;
+  private final LoraLinears latentEmbedder;
+  private final LoraLinears contextEmbedder;
   private final TimeTextEmbedding timeTextEmbedding;
   private final AdaLnLinears adaLnLinears;
   private final List<DoubleBlock> doubleBlocks = new ArrayList<>();
   private final List<SingleBlock> singleBlocks = new ArrayList<>();
-  private final LoraLinear out;
+  private final LoraLinears out;
 
-  private FluxTransformer(FluxConfig config, Weights weights, ScalarType dtype, AdapterMix merged) {
+  private FluxTransformer(FluxConfig config, Weights weights, Linears linears, AdapterMix merged) {
     this.config = config;
     this.weights = weights;
-    this.dtype = dtype;
+    this.dtype = weights.dtype();
+    this.linears = linears;
+    this.norm = ModulatedNorm.on(linears.backend());
     this.ropes = new RopeCache(config.ropeAxes());
-    Linears linears = new Linears(weights, merged);
     int width = config.width();
     latentEmbedder = linears.linear("x_embedder", config.inChannels(), width);
     contextEmbedder = linears.linear("context_embedder", config.contextDim(), width);
     timeTextEmbedding = TimeTextEmbedding.take(config, linears, weights);
-    adaLnLinears = AdaLnLinears.take(config, linears, weights, dtype);
+    adaLnLinears = AdaLnLinears.take(config, linears);
     for (int i = 0; i < config.layers(); i++) {
       doubleBlocks.add(DoubleBlock.take(i, config, linears, weights));
     }
@@ -70,7 +74,6 @@ public final class FluxTransformer implements AutoCloseable {
     }
     out = linears.linear("proj_out", width, config.inChannels());
     weights.requireAllTaken();
-    linearShapes = linears.shapes();
     merged.parts().forEach(part -> check(part.adapter()));
   }
 
@@ -78,23 +81,28 @@ public final class FluxTransformer implements AutoCloseable {
    * Opens a diffusers {@code transformer} folder.
    *
    * @param dtype what the model computes in
+   * @param backend where it runs; every backend but {@link Backend#TORCH} keeps the weights in a
+   *     form of its own and records no gradients
    * @throws ModelFormatException if the configuration or the weights are not those of a FLUX
    *     transformer; the message names file, item and reason
    */
-  public static FluxTransformer open(Path folder, ScalarType dtype) {
-    return openMerged(folder, dtype, AdapterMix.NONE);
+  public static FluxTransformer open(Path folder, ScalarType dtype, Backend backend) {
+    return openMerged(folder, dtype, backend, AdapterMix.NONE);
   }
 
   /**
    * As {@link #open}, with adapters merged into the weights: they then cost nothing in a forward
    * pass, and cannot be changed. Other adapters may still be applied on top.
    */
-  public static FluxTransformer openMerged(Path folder, ScalarType dtype, AdapterMix merged) {
+  public static FluxTransformer openMerged(
+      Path folder, ScalarType dtype, Backend backend, AdapterMix merged) {
     FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
     Weights weights = Weights.open(folder, dtype);
+    Linears linears = new Linears(weights, merged, backend);
     try {
-      return new FluxTransformer(config, weights, dtype, merged);
+      return new FluxTransformer(config, weights, linears, merged);
     } catch (RuntimeException | Error e) {
+      linears.close();
       weights.close();
       throw e;
     }
@@ -112,7 +120,7 @@ public final class FluxTransformer implements AutoCloseable {
 
   /** The linears an adapter may change, by name. */
   public Map<String, LinearShape> linears() {
-    return linearShapes;
+    return linears.shapes();
   }
 
   /**
@@ -122,7 +130,7 @@ public final class FluxTransformer implements AutoCloseable {
    * @throws IllegalArgumentException if it was loaded in another type than this model
    */
   public void check(LoraAdapter adapter) {
-    Linears.check(linearShapes, dtype, adapter);
+    Linears.check(linears.shapes(), dtype, adapter);
   }
 
   /**
@@ -256,7 +264,7 @@ public final class FluxTransformer implements AutoCloseable {
     }
     Tensor scale = vectors.next();
     Tensor shift = vectors.next();
-    Tensor normed = AdaLn.modulate(joint.narrow(1, textTokens, imageTokens), shift, scale);
+    Tensor normed = AdaLn.modulate(norm, joint.narrow(1, textTokens, imageTokens), shift, scale);
     probe.see("norm_out", "", () -> normed);
     Tensor velocity = out.forward(normed, pass.mix());
     probe.see("proj_out", "", () -> velocity);
@@ -303,6 +311,7 @@ public final class FluxTransformer implements AutoCloseable {
   public void close() {
     if (closed.compareAndSet(false, true)) {
       ropes.close();
+      linears.close();
       weights.close();
     }
   }

@@ -23,8 +23,12 @@ public final class Rope implements AutoCloseable {
    */
   private final Tensor rotation;
 
+  /** The same memory as cos and sin in turn, f32 [tokens, headDim / 2, 2]. */
+  private final Tensor angles;
+
   private Rope(Tensor rotation) {
     this.rotation = rotation;
+    this.angles = torch.view_as_real(rotation.flatten(1, 3));
   }
 
   /**
@@ -77,15 +81,22 @@ public final class Rope implements AutoCloseable {
     return rotation.flatten(1, 3);
   }
 
+  /** cos and sin in turn of every token and pair of channels, f32 [tokens, headDim / 2, 2]. */
+  Tensor angles() {
+    return angles;
+  }
+
   /** Makes the table outlive the caller's scope, until {@link #close()}. */
   Rope retain() {
     rotation.retainReference();
+    angles.retainReference();
     return this;
   }
 
   /** Frees the table. Idempotent. */
   @Override
   public void close() {
+    angles.close();
     rotation.close();
   }
 }

@@ -2,10 +2,10 @@ package org.glance4j.model.flux;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
-import org.glance4j.kernel.LoraLinear;
+import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.model.Linears;
+import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
 import org.glance4j.model.TensorScope;
 import org.glance4j.weights.Weights;
@@ -16,20 +16,25 @@ import org.glance4j.weights.Weights;
  */
 final class SingleBlock {
   private final String name;
-  private final Heads heads;
-  private final long width;
+  private final ModulatedNorm norm;
+  private final JointAttention attention;
 
   /** q, k, v and the MLP's hidden layer. */
-  private final LoraLinear in;
+  private final LoraLinears in;
 
-  private final Tensor norms;
-  private final LoraLinear out;
+  private final Heads.Norms norms;
+  private final LoraLinears out;
 
   private SingleBlock(
-      String name, Heads heads, long width, LoraLinear in, Tensor norms, LoraLinear out) {
+      String name,
+      ModulatedNorm norm,
+      JointAttention attention,
+      LoraLinears in,
+      Heads.Norms norms,
+      LoraLinears out) {
     this.name = name;
-    this.heads = heads;
-    this.width = width;
+    this.norm = norm;
+    this.attention = attention;
     this.in = in;
     this.norms = norms;
     this.out = out;
@@ -44,17 +49,23 @@ final class SingleBlock {
     String attn = name + ".attn.";
     Heads heads = new Heads(config.heads(), config.headDim());
     long width = config.width();
-    LoraLinear in =
+    LoraLinears in =
         linears.stacked(
             width,
             List.of(
                 new Linears.Part(attn + "to_q", width),
                 new Linears.Part(attn + "to_k", width),
                 new Linears.Part(attn + "to_v", width),
-                new Linears.Part(name + ".proj_mlp", 4 * width)));
-    Tensor norms = heads.takeNorms(weights, attn + "norm_q", attn + "norm_k");
-    LoraLinear out = linears.linear(name + ".proj_out", 5 * width, width);
-    return new SingleBlock(name, heads, width, in, norms, out);
+                new Linears.Part(name + ".proj_mlp", 4 * width, Activation.GELU_TANH)));
+    Heads.Norms norms = heads.takeNorms(weights, attn + "norm_q", attn + "norm_k");
+    LoraLinears out = linears.linear(name + ".proj_out", 5 * width, width);
+    return new SingleBlock(
+        name,
+        ModulatedNorm.on(linears.backend()),
+        JointAttention.on(linears.backend(), heads),
+        in,
+        norms,
+        out);
   }
 
   /**
@@ -63,26 +74,27 @@ final class SingleBlock {
    * @param x text tokens, then image tokens; shape [batch, tokens, width]
    */
   Tensor forward(Tensor x, Modulation.Reader modulation, Pass pass) {
-    AdaLn norm = modulation.nextAdaLn();
+    AdaLn adaLn = modulation.nextAdaLn();
     try (TensorScope scope = new TensorScope()) {
-      Tensor normed = norm.modulate(x);
+      Tensor normed = adaLn.modulate(norm, x);
       Tensor projected = in.forward(normed, pass.mix());
-      Tensor hidden = projected.narrow(2, 3 * width, 4 * width);
-      Tensor qkv = heads.split(projected.narrow(2, 0, 3 * width));
-      Tensor qk = heads.rmsNorm(qkv).mul_(norms);
-      Tensor attended = heads.attend(qk, qkv, pass.rope());
-      Tensor both = torch.cat(new TensorVector(attended, torch.gelu(hidden, "tanh")), 2);
-      Tensor update = out.forward(both, pass.mix());
-      Tensor result = scope.release(norm.residual(x, update));
+      Tensor attended = attention.attend(pass.rope(), new JointAttention.Stream(projected, norms));
+      Tensor both = attention.beside(attended, projected);
+      Tensor result = scope.release(out.forward(both, pass.mix(), adaLn.gate(), x));
 
       Probe probe = pass.probe();
       probe.see(name, "norm.out0", () -> normed);
-      probe.see(name, "norm.out1", () -> norm.gate().squeeze(1));
-      probe.see(name, "proj_mlp", () -> hidden);
-      probe.see(name, "attn", () -> attended);
-      probe.see(name, "proj_out", () -> update);
+      probe.see(name, "norm.out1", () -> adaLn.gate().squeeze(1));
+      probe.see(name, "proj_mlp", () -> hidden(in.project(normed, pass.mix())));
+      probe.see(name, "attn", () -> attended.flatten(2, 3));
+      probe.see(name, "proj_out", () -> out.forward(both, pass.mix()));
       probe.see(name, "out", () -> result);
       return result;
     }
+  }
+
+  private Tensor hidden(Tensor projected) {
+    long qkv = 3 * attention.heads.width();
+    return projected.narrow(2, qkv, projected.size(2) - qkv);
   }
 }

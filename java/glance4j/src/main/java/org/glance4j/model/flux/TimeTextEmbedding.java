@@ -7,9 +7,9 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.glance4j.kernel.LoraLinear;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.model.Linears;
+import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
 import org.glance4j.weights.Weights;
 import org.jspecify.annotations.Nullable;
@@ -22,7 +22,7 @@ final class TimeTextEmbedding {
   /** The models are trained on sigma and guidance times this. */
   private static final double INPUT_SCALE = 1000;
 
-  private record Mlp(LoraLinear first, LoraLinear second) {
+  private record Mlp(LoraLinears first, LoraLinears second) {
     static Mlp take(Linears linears, String name, long inFeatures, long width) {
       return new Mlp(
           linears.linear(NAME + "." + name + ".linear_1", inFeatures, width),

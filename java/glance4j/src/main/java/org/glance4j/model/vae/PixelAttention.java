@@ -2,10 +2,11 @@ package org.glance4j.model.vae;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.glance4j.kernel.LoraLinear;
+import org.glance4j.kernel.Backend;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.model.Attention;
 import org.glance4j.model.Linears;
+import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
 import org.glance4j.model.TensorScope;
 import org.glance4j.weights.Weights;
@@ -13,17 +14,17 @@ import org.glance4j.weights.Weights;
 /** One-headed self-attention over all pixels, with a residual. */
 final class PixelAttention implements Layer {
   private final GroupNorm norm;
-  private final LoraLinear qkv;
-  private final LoraLinear out;
+  private final LoraLinears qkv;
+  private final LoraLinears out;
 
-  private PixelAttention(GroupNorm norm, LoraLinear qkv, LoraLinear out) {
+  private PixelAttention(GroupNorm norm, LoraLinears qkv, LoraLinears out) {
     this.norm = norm;
     this.qkv = qkv;
     this.out = out;
   }
 
   static PixelAttention take(Weights weights, String name, int channels, int groups) {
-    Linears linears = new Linears(weights, AdapterMix.NONE);
+    Linears linears = new Linears(weights, AdapterMix.NONE, Backend.TORCH);
     // Files saved before diffusers 0.18 have the second set of names.
     boolean current = weights.contains(name + ".to_q.weight");
     List<String> names =

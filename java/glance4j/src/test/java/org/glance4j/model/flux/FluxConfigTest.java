@@ -11,6 +11,7 @@ import java.nio.file.StandardCopyOption;
 import java.util.List;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.model.TestFolders;
 import org.glance4j.reference.Reference;
 import org.junit.jupiter.api.Test;
@@ -71,6 +72,6 @@ class FluxConfigTest {
   }
 
   private void open() {
-    FluxTransformer.open(folder, ScalarType.Float).close();
+    FluxTransformer.open(folder, ScalarType.Float, Backend.TORCH).close();
   }
 }

@@ -1,0 +1,112 @@
+package org.glance4j.model;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.global.torch;
+import org.glance4j.kernel.LoraMatmul;
+import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.kernel.LoraMatmul.Adapter;
+import org.glance4j.kernel.LoraMatmul.GatedResidual;
+import org.glance4j.kernel.LoraMatmul.Linear;
+import org.glance4j.kernel.PackedMatrix;
+import org.glance4j.lora.AdapterMix;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * {@link LoraLinears} on the kernels: weights packed once, one call for all linears and adapters.
+ * Records no gradients.
+ */
+final class PackedLinears implements LoraLinears {
+  /** One linear with its weight and bias. */
+  record Packed(Slice slice, PackedMatrix weight, Tensor bias) {}
+
+  /** The linears of one call, of which there are several if a call cannot take them all. */
+  private record Call(List<Packed> linears, AdapterPacks adapters) {}
+
+  private final LoraMatmul matmul;
+  private final TensorOptions options;
+  private final long outFeatures;
+  private final List<Packed> linears;
+  private final List<Call> calls = new ArrayList<>();
+
+  /**
+   * @param linears in the order of their columns; their weights belong to this object from now on
+   */
+  PackedLinears(LoraMatmul matmul, List<Packed> linears) {
+    this.matmul = matmul;
+    this.linears = List.copyOf(linears);
+    this.options = new TensorOptions(linears.get(0).weight().dtype()).retainReference();
+    this.outFeatures = linears.stream().mapToLong(linear -> linear.slice().outFeatures()).sum();
+    for (int i = 0; i < linears.size(); i += LoraMatmul.MAX_LINEARS) {
+      int end = Math.min(linears.size(), i + LoraMatmul.MAX_LINEARS);
+      List<Packed> part = this.linears.subList(i, end);
+      List<String> names = part.stream().map(linear -> linear.slice().name()).toList();
+      calls.add(new Call(part, new AdapterPacks(matmul.backend(), names)));
+    }
+  }
+
+  @Override
+  public Tensor forward(Tensor x, AdapterMix mix) {
+    return run(x, mix, null, true);
+  }
+
+  @Override
+  public Tensor project(Tensor x, AdapterMix mix) {
+    return run(x, mix, null, false);
+  }
+
+  @Override
+  public Tensor forward(Tensor x, AdapterMix mix, Tensor gate, Tensor residual) {
+    if (linears.size() != 1) {
+      throw new IllegalStateException("a gated residual is for one linear, not " + linears.size());
+    }
+    return run(x, mix, new GatedResidual(gate, residual), true);
+  }
+
+  private Tensor run(Tensor x, AdapterMix mix, @Nullable GatedResidual gated, boolean activations) {
+    Tensor rows = evenRows(x);
+    Tensor y = torch.empty(shape(x), options, null);
+    for (Call call : calls) {
+      List<Linear> arguments = new ArrayList<>(call.linears().size());
+      for (Packed linear : call.linears()) {
+        Slice slice = linear.slice();
+        arguments.add(
+            new Linear(
+                linear.weight(),
+                linear.bias(),
+                y,
+                slice.offset(),
+                activations ? slice.activation() : Activation.NONE,
+                gated));
+      }
+      @Nullable Adapter adapter = call.adapters().get(mix);
+      matmul.forward(rows, arguments, adapter);
+    }
+    return y;
+  }
+
+  private long[] shape(Tensor x) {
+    long[] shape = new long[Math.toIntExact(x.dim())];
+    for (int d = 0; d < shape.length - 1; d++) {
+      shape[d] = x.size(d);
+    }
+    shape[shape.length - 1] = outFeatures;
+    return shape;
+  }
+
+  /** The kernels read evenly spaced rows; a batch of one sample repeated has others. */
+  private static Tensor evenRows(Tensor x) {
+    boolean even =
+        x.dim() < 3
+            || (x.stride(2) == 1 && (x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1)));
+    return even ? x : x.contiguous();
+  }
+
+  @Override
+  public void close() {
+    linears.forEach(linear -> linear.weight().close());
+    calls.forEach(call -> call.adapters().close());
+  }
+}

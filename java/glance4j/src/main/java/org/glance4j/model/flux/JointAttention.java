@@ -1,0 +1,61 @@
+package org.glance4j.model.flux;
+
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Backend;
+
+/**
+ * Multi-head self-attention of all tokens, from the projections of one or more streams of them to
+ * what the output projections read: q and k are normalised, rotated by position, and all tokens
+ * attend to each other.
+ */
+abstract sealed class JointAttention permits TorchAttention, KernelAttention {
+  /**
+   * Some of the tokens.
+   *
+   * @param projected shape [batch, tokens, columns], of which the first are q, k and v
+   * @param norms of q and k
+   */
+  record Stream(Tensor projected, Heads.Norms norms) {
+    long tokens() {
+      return projected.size(1);
+    }
+  }
+
+  final Heads heads;
+
+  JointAttention(Heads heads) {
+    this.heads = heads;
+  }
+
+  static JointAttention on(Backend backend, Heads heads) {
+    return backend == Backend.TORCH
+        ? new TorchAttention(heads)
+        : new KernelAttention(heads, backend);
+  }
+
+  /**
+   * Attends.
+   *
+   * @param rope of all tokens
+   * @param streams in the order of their tokens
+   * @return shape [batch, all tokens, heads, headDim], in f32 or the streams' type
+   */
+  abstract Tensor attend(Rope rope, Stream... streams);
+
+  /**
+   * Puts the attention's result beside a hidden layer that was projected with q, k and v.
+   *
+   * @param attended from {@link #attend}
+   * @param projected shape [batch, tokens, 3 * width + hidden]; not to be used afterwards
+   * @return shape [batch, tokens, width + hidden]
+   */
+  abstract Tensor beside(Tensor attended, Tensor projected);
+
+  /** The rows of one stream: shape [batch, count, width], contiguous. */
+  Tensor rows(Tensor attended, long first, long count, ScalarType dtype) {
+    Tensor part = attended.narrow(1, first, count);
+    Tensor typed = part.scalar_type().intern() == dtype ? part : part.to(dtype);
+    return typed.contiguous().flatten(2, 3);
+  }
+}
