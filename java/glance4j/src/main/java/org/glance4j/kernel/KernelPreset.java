@@ -22,7 +22,8 @@ import org.bytedeco.javacpp.tools.InfoMapper;
               "glance/lora_linear.h",
               "glance/modulated_norm.h",
               "glance/qk_norm_rope.h",
-              "glance/gated_residual.h"
+              "glance/gated_residual.h",
+              "glance/attention.h"
             },
             link = "glance_kernels"),
     target = "org.glance4j.kernel.jni",
@@ -46,6 +47,7 @@ public class KernelPreset implements InfoMapper {
         .put(struct("glance_modulated_norm_args", "ModulatedNormArgs"))
         .put(struct("glance_qk_norm_rope_args", "QkNormRopeArgs"))
         .put(struct("glance_gated_residual_args", "GatedResidualArgs"))
+        .put(struct("glance_attention_args", "AttentionArgs"))
         .put(new Info("glance_matrix").pointerTypes("Matrix"))
         // Written out, for JavaCPP would add a form with a raw type.
         .put(
