@@ -44,13 +44,13 @@ abstract sealed class JointAttention permits TorchAttention, KernelAttention {
   abstract Tensor attend(Rope rope, Stream... streams);
 
   /**
-   * Puts the attention's result beside a hidden layer that was projected with q, k and v.
+   * Attends and puts the result beside a hidden layer that was projected with q, k and v.
    *
-   * @param attended from {@link #attend}
-   * @param projected shape [batch, tokens, 3 * width + hidden]; not to be used afterwards
+   * @param rope of all tokens
+   * @param stream with shape [batch, tokens, 3 * width + hidden]; not to be used afterwards
    * @return shape [batch, tokens, width + hidden]
    */
-  abstract Tensor beside(Tensor attended, Tensor projected);
+  abstract Tensor attendBeside(Rope rope, Stream stream);
 
   /** The rows of one stream: shape [batch, count, width], contiguous. */
   Tensor rows(Tensor attended, long first, long count, ScalarType dtype) {

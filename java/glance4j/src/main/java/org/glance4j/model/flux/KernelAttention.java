@@ -1,33 +1,50 @@
 package org.glance4j.model.flux;
 
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
-import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.QkNormRope;
+import org.glance4j.kernel.SoftmaxAttention;
 
 /**
  * {@link JointAttention} on the kernels: each stream is normed and rotated straight into its place
  * among all tokens.
  */
 final class KernelAttention extends JointAttention {
-  /** LibTorch's CPU attention is some 20 times slower in bf16 than in f32. */
-  private static final ScalarType COMPUTE = ScalarType.Float;
-
   private final QkNormRope normRope;
-  private final TensorOptions options;
+  private final SoftmaxAttention attention;
+  private final double scale;
 
   KernelAttention(Heads heads, Backend backend) {
     super(heads);
     this.normRope = QkNormRope.on(backend);
-    this.options = new TensorOptions(COMPUTE).retainReference();
+    this.attention = SoftmaxAttention.on(backend);
+    this.scale = 1 / Math.sqrt((double) heads.dim());
   }
 
   @Override
   Tensor attend(Rope rope, Stream... streams) {
-    long[] shape = {streams[0].projected().size(0), heads.count(), rope.tokens(), heads.dim()};
-    QkNormRope.Joint joint = new QkNormRope.Joint(empty(shape), empty(shape), empty(shape));
+    Tensor projected = streams[0].projected();
+    Tensor out = projected.new_empty(projected.size(0), rope.tokens(), heads.count(), heads.dim());
+    attend(rope, out, streams);
+    return out;
+  }
+
+  @Override
+  Tensor attendBeside(Rope rope, Stream stream) {
+    // The values lie next to the hidden layer, and are read before the result takes their place.
+    Tensor projected = stream.projected();
+    long width = heads.width();
+    Tensor values = projected.narrow(2, 2 * width, width);
+    attend(rope, values.unflatten(2, heads.count(), heads.dim()), stream);
+    return projected.narrow(2, 2 * width, projected.size(2) - 2 * width);
+  }
+
+  private void attend(Rope rope, Tensor out, Stream... streams) {
+    Tensor projected = streams[0].projected();
+    long[] shape = {projected.size(0), heads.count(), rope.tokens(), heads.dim()};
+    QkNormRope.Joint joint =
+        new QkNormRope.Joint(
+            projected.new_empty(shape), projected.new_empty(shape), projected.new_empty(shape));
     long first = 0;
     for (Stream stream : streams) {
       normRope.forward(
@@ -41,18 +58,6 @@ final class KernelAttention extends JointAttention {
           joint);
       first += stream.tokens();
     }
-    return torch.scaled_dot_product_attention(joint.q(), joint.k(), joint.v()).transpose(1, 2);
-  }
-
-  private Tensor empty(long... shape) {
-    return torch.empty(shape, options, null);
-  }
-
-  @Override
-  Tensor beside(Tensor attended, Tensor projected) {
-    // The values lie next to the hidden layer, and attention is done with them.
-    long width = heads.width();
-    projected.narrow(2, 2 * width, width).unflatten(2, heads.count(), heads.dim()).copy_(attended);
-    return projected.narrow(2, 2 * width, projected.size(2) - 2 * width);
+    attention.forward(joint.q(), joint.k(), joint.v(), scale, out);
   }
 }

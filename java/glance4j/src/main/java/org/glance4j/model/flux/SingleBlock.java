@@ -78,15 +78,15 @@ final class SingleBlock {
     try (TensorScope scope = new TensorScope()) {
       Tensor normed = adaLn.modulate(norm, x);
       Tensor projected = in.forward(normed, pass.mix());
-      Tensor attended = attention.attend(pass.rope(), new JointAttention.Stream(projected, norms));
-      Tensor both = attention.beside(attended, projected);
+      Tensor both =
+          attention.attendBeside(pass.rope(), new JointAttention.Stream(projected, norms));
       Tensor result = scope.release(out.forward(both, pass.mix(), adaLn.gate(), x));
 
       Probe probe = pass.probe();
       probe.see(name, "norm.out0", () -> normed);
       probe.see(name, "norm.out1", () -> adaLn.gate().squeeze(1));
       probe.see(name, "proj_mlp", () -> hidden(in.project(normed, pass.mix())));
-      probe.see(name, "attn", () -> attended.flatten(2, 3));
+      probe.see(name, "attn", () -> both.narrow(2, 0, attention.heads.width()));
       probe.see(name, "proj_out", () -> out.forward(both, pass.mix()));
       probe.see(name, "out", () -> result);
       return result;

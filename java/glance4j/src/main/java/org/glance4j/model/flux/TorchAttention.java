@@ -39,7 +39,9 @@ final class TorchAttention extends JointAttention {
   }
 
   @Override
-  Tensor beside(Tensor attended, Tensor projected) {
+  Tensor attendBeside(Rope rope, Stream stream) {
+    Tensor attended = attend(rope, stream);
+    Tensor projected = stream.projected();
     long qkv = 3 * heads.width();
     Tensor hidden = projected.narrow(2, qkv, projected.size(2) - qkv);
     return torch.cat(new TensorVector(attended.flatten(2, 3), hidden), 2);
