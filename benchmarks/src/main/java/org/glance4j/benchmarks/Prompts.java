@@ -6,8 +6,8 @@ import java.util.List;
  * Prompts to cycle through: more than the prompt cache holds, so that each generation encodes its
  * own text.
  */
-final class Prompts {
-  static final List<String> ALL =
+public final class Prompts {
+  public static final List<String> ALL =
       List.of(
           "red apple",
           "sunflower",

@@ -1,0 +1,21 @@
+package org.glance4j.benchmarks.kernel;
+
+import org.openjdk.jmh.annotations.Param;
+
+/** gated_residual. */
+public class GatedResidualBenchmark extends KernelBenchmark {
+  @Param RowsShape shape;
+
+  @Param({"OURS", "UNFUSED"})
+  Contender contender;
+
+  @Override
+  KernelCase open() {
+    return GatedSumCase.open(shape, dtype);
+  }
+
+  @Override
+  Contender contender() {
+    return contender;
+  }
+}

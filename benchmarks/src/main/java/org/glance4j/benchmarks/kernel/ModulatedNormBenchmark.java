@@ -1,0 +1,21 @@
+package org.glance4j.benchmarks.kernel;
+
+import org.openjdk.jmh.annotations.Param;
+
+/** modulated_norm. */
+public class ModulatedNormBenchmark extends KernelBenchmark {
+  @Param RowsShape shape;
+
+  @Param({"OURS", "UNFUSED"})
+  Contender contender;
+
+  @Override
+  KernelCase open() {
+    return ModulatedNormCase.open(shape, dtype);
+  }
+
+  @Override
+  Contender contender() {
+    return contender;
+  }
+}

@@ -1,0 +1,21 @@
+package org.glance4j.benchmarks.kernel;
+
+import org.openjdk.jmh.annotations.Param;
+
+/** qk_norm_rope. */
+public class QkNormRopeBenchmark extends KernelBenchmark {
+  @Param HeadsShape shape;
+
+  @Param({"OURS", "UNFUSED"})
+  Contender contender;
+
+  @Override
+  KernelCase open() {
+    return QkNormRopeCase.open(shape, dtype);
+  }
+
+  @Override
+  Contender contender() {
+    return contender;
+  }
+}
