@@ -1,9 +1,6 @@
 package org.glance4j.benchmarks.kernel;
 
-/**
- * The machine's copy bandwidth: 512 MiB read and written in one call. Run it with {@code -p
- * dtype=F32}.
- */
+/** The machine's copy bandwidth: 512 MiB read and written in one call. */
 public class CopyBenchmark extends KernelBenchmark {
   @Override
   KernelCase open() {

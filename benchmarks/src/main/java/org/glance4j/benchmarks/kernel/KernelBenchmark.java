@@ -1,7 +1,6 @@
 package org.glance4j.benchmarks.kernel;
 
 import java.util.concurrent.TimeUnit;
-import org.glance4j.DType;
 import org.glance4j.kernel.NativeRuntime;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
@@ -28,8 +27,6 @@ import org.openjdk.jmh.annotations.Warmup;
 @Warmup(iterations = 2, time = 1)
 @Measurement(iterations = 5, time = 1)
 public abstract class KernelBenchmark {
-  @Param DType dtype;
-
   @Param({"2"})
   int threads;
 

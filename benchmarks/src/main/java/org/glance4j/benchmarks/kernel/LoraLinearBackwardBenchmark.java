@@ -1,10 +1,13 @@
 package org.glance4j.benchmarks.kernel;
 
+import org.glance4j.DType;
 import org.openjdk.jmh.annotations.Param;
 
 /** lora_linear_backward. */
 public class LoraLinearBackwardBenchmark extends KernelBenchmark {
   @Param BackwardShape shape;
+
+  @Param DType dtype;
 
   @Param Contender contender;
 

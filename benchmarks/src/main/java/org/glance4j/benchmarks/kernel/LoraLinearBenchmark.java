@@ -1,10 +1,13 @@
 package org.glance4j.benchmarks.kernel;
 
+import org.glance4j.DType;
 import org.openjdk.jmh.annotations.Param;
 
 /** lora_linear. */
 public class LoraLinearBenchmark extends KernelBenchmark {
   @Param LoraShape shape;
+
+  @Param DType dtype;
 
   @Param Contender contender;
 

@@ -1,10 +1,13 @@
 package org.glance4j.benchmarks.kernel;
 
+import org.glance4j.DType;
 import org.openjdk.jmh.annotations.Param;
 
 /** qk_norm_rope. */
 public class QkNormRopeBenchmark extends KernelBenchmark {
   @Param HeadsShape shape;
+
+  @Param DType dtype;
 
   @Param({"OURS", "UNFUSED"})
   Contender contender;

@@ -31,8 +31,11 @@ public final class BarChart {
   private static final int MARGIN = 24;
   private static final int TOP = 96;
   private static final int BOTTOM = 64;
-  private static final int VALUE_WIDTH = 64;
+  private static final int VALUE_WIDTH = 110;
   private static final int TICK_HEIGHT = 22;
+
+  /** Longer bars are cut here, so that one outlier does not flatten the rest. */
+  private static final double LONGEST = 8;
 
   private final String title;
   private final String axis;
@@ -90,6 +93,7 @@ public final class BarChart {
         .flatMap(one -> one.values().stream())
         .filter(Double::isFinite)
         .max(Double::compare)
+        .map(value -> Math.min(value, LONGEST))
         .orElse(1.0);
   }
 
@@ -140,12 +144,12 @@ public final class BarChart {
     }
 
     int x(double value) {
-      return left + (int) Math.round(value * scale);
+      return left + (int) Math.round(Math.min(value, LONGEST) * scale);
     }
 
     void grid() {
       double step = gridStep(Math.max(1.1, largest()));
-      for (int i = 0; x(i * step) <= WIDTH - MARGIN; i++) {
+      for (int i = 0; i * step <= LONGEST && x(i * step) <= WIDTH - MARGIN; i++) {
         int x = x(i * step);
         g.setColor(GRID);
         g.drawLine(x, TOP, x, bottom);
@@ -175,7 +179,8 @@ public final class BarChart {
       for (int i = 0; i < series.size(); i++) {
         double value = series.get(i).values().get(index);
         if (Double.isFinite(value)) {
-          String text = String.format(Locale.ROOT, "%.2f", value);
+          String cut = value > LONGEST ? " (bar cut)" : "";
+          String text = String.format(Locale.ROOT, "%.2f", value) + cut;
           int x = x(value) + 5;
           g.setColor(Color.WHITE);
           g.fillRect(x - 2, top(index, i), g.getFontMetrics().stringWidth(text) + 4, BAR - 2);
