@@ -7,6 +7,7 @@ import java.time.LocalDate;
 import java.time.ZoneId;
 import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -51,24 +52,39 @@ public final class KernelReport {
 
   /** Runs it. */
   public static void main(String[] arguments) throws IOException {
-    List<String> rest = new ArrayList<>(List.of(arguments));
-    boolean quick = rest.remove("--quick");
+    boolean quick = false;
     Set<String> only = new HashSet<>();
-    rest.removeIf(
-        argument ->
-            argument.startsWith(ONLY)
-                && only.addAll(List.of(argument.substring(ONLY.length()).split(","))));
-    if (rest.size() != 1 || rest.get(0).startsWith("-")) {
+    List<String> folders = new ArrayList<>();
+    for (String argument : arguments) {
+      if (argument.equals("--quick")) {
+        quick = true;
+      } else if (argument.startsWith(ONLY)) {
+        only.addAll(List.of(argument.substring(ONLY.length()).split(",")));
+      } else {
+        folders.add(argument);
+      }
+    }
+    Set<String> operations = operations();
+    if (folders.size() != 1 || folders.get(0).startsWith("-") || !operations.containsAll(only)) {
       System.err.println("arguments: [--quick] [--only=OPERATION,...] FOLDER");
+      System.err.println("operations: " + String.join(", ", operations));
       System.exit(2);
     }
     NativeRuntime.setThreads(THREADS);
-    Path folder = Files.createDirectories(Path.of(rest.get(0)));
+    Path folder = Files.createDirectories(Path.of(folders.get(0)));
     KernelReport report = new KernelReport(quick, only);
     write(report.measure("KernelReport " + String.join(" ", arguments)), folder);
   }
 
+  private static Set<String> operations() {
+    Set<String> operations = new LinkedHashSet<>();
+    Catalogue.cases(false).forEach(entry -> operations.add(entry.operation()));
+    operations.add(GENERATE);
+    return operations;
+  }
+
   private Results measure(String command) {
+    Machine machine = Machine.here();
     Ceilings ceilings = new Ceilings(measureAll(Catalogue.ceilings()));
     List<Measured> kernels =
         measureAll(
@@ -76,7 +92,7 @@ public final class KernelReport {
     return new Results(
         LocalDate.now(ZoneId.systemDefault()).toString(),
         command,
-        Machine.here(),
+        machine,
         ceilings,
         kernels,
         generate());

@@ -7,6 +7,7 @@ import java.util.List;
  * own text.
  */
 public final class Prompts {
+  /** All of them. */
   public static final List<String> ALL =
       List.of(
           "red apple",

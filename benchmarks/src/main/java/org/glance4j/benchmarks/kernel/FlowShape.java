@@ -3,6 +3,7 @@ package org.glance4j.benchmarks.kernel;
 import static org.glance4j.benchmarks.kernel.KernelCase.Family.BUNDLED;
 import static org.glance4j.benchmarks.kernel.KernelCase.Family.LARGE;
 
+import java.util.Locale;
 import org.glance4j.kernel.Cfg;
 
 /** Latents of the models: at 1024 x 1024, 16 x 128 x 128, packed to 4096 tokens of 64 channels. */
@@ -38,10 +39,6 @@ public enum FlowShape {
 
   /** "4096 x 64 cfg plain". */
   public String text() {
-    return tokens
-        + " x "
-        + CHANNELS
-        + " cfg "
-        + cfg.mode().name().toLowerCase(java.util.Locale.ROOT);
+    return tokens + " x " + CHANNELS + " cfg " + cfg.mode().name().toLowerCase(Locale.ROOT);
   }
 }

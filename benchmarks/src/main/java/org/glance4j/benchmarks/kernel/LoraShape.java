@@ -7,6 +7,7 @@ import static org.glance4j.benchmarks.kernel.LoraShape.Epilogue.GELU;
 import static org.glance4j.benchmarks.kernel.LoraShape.Epilogue.NONE;
 
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.stream.Collectors;
 
@@ -97,9 +98,7 @@ public enum LoraShape {
 
   private String outsText() {
     return outs.stream()
-        .collect(
-            Collectors.groupingBy(
-                Out::toString, java.util.LinkedHashMap::new, Collectors.counting()))
+        .collect(Collectors.groupingBy(Out::toString, LinkedHashMap::new, Collectors.counting()))
         .entrySet()
         .stream()
         .map(entry -> (entry.getValue() == 1 ? "" : entry.getValue() + "x") + entry.getKey())

@@ -1,6 +1,7 @@
 package org.glance4j.benchmarks.report;
 
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.bytedeco.javacpp.Loader;
@@ -14,6 +15,7 @@ import org.glance4j.kernel.NativeLibrary;
  * @param cores that this process may use
  * @param threads of LibTorch and of the kernels
  * @param instructionSets the kernels' own, the one in use last
+ * @param load how many other processes wanted a CPU in the minute before; below 0 if unknown
  */
 public record Machine(
     String cpu,
@@ -24,9 +26,10 @@ public record Machine(
     String os,
     String jdk,
     String libTorch,
-    String openBlas) {
+    String openBlas,
+    double load) {
 
-  /** This machine, once LibTorch and the kernels are loaded. */
+  /** This machine now, once LibTorch and the kernels are loaded. */
   public static Machine here() {
     return new Machine(
         field(Path.of("/proc/cpuinfo"), "model name", "unknown CPU"),
@@ -37,7 +40,8 @@ public record Machine(
         System.getProperty("os.name") + " " + System.getProperty("os.version"),
         System.getProperty("java.vm.name") + " " + System.getProperty("java.runtime.version"),
         version("pytorch"),
-        version("openblas"));
+        version("openblas"),
+        ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage());
   }
 
   /** The text after the colon of the first line that begins with {@code key}. */

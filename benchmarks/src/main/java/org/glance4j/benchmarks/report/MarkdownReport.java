@@ -48,8 +48,8 @@ public final class MarkdownReport {
         machine.threads(),
         machine.instructionSets());
     line(
-        "With: LibTorch %s, OpenBLAS %s, %s.",
-        machine.libTorch(), machine.openBlas(), machine.jdk());
+        "With: LibTorch %s, OpenBLAS %s, %s. Load average before: %.1f.",
+        machine.libTorch(), machine.openBlas(), machine.jdk(), machine.load());
     line("");
     line("    %s", results.command());
     line("");
