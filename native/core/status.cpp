@@ -36,6 +36,6 @@ const char *glance_last_error(void) { return glance::last_error; }
 
 void glance_let_idle_threads_sleep(void) {
   glance::set_if_absent("OMP_WAIT_POLICY", "PASSIVE");
-  glance::set_if_absent("OPENBLAS_THREAD_TIMEOUT", "18");
+  glance::set_if_absent("OPENBLAS_THREAD_TIMEOUT", "22");
 }
 }

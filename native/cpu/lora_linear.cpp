@@ -3,9 +3,9 @@
 // Formula, shapes, types: glance/lora_linear.h. A tile is rows of one segment times a panel of W; its
 // sums take in x times the panel of W over K, then h times the panel of B over the rank, and so the
 // up-projection costs no pass over y. Rows are cut evenly (105 rows are 8 tiles of 13 or 14, not 7 of
-// 14 and one of 7). Tiles are numbered panel by panel and every thread takes an even share of
-// them, so a panel is read from memory by one thread or two and then again from its second-level
-// cache for each tile of rows.
+// 14 and one of 7). Tiles are numbered panel by panel, and the threads take them in that order, some
+// at a time, since those with GELU cost more. A panel is read from memory by one thread or two and
+// then again from its second-level cache for each tile of rows.
 //
 // The down-projection comes first, shared by tiles of rows. A thread that is done with its part does
 // not wait for the others before the products with W but only before it needs a row's h.
@@ -71,11 +71,15 @@ class Block {
     cut_rows();
     count_panels();
     const int64_t tiles = row_tiles_ * panels_;
+    std::atomic<int64_t> next{0};
     const double work = 2.0 * static_cast<double>(end_ - begin_) * static_cast<double>(columns_) *
                         static_cast<double>(panels_ * kernels_.columns);
     parallel(threads_worth(work, tiles), [&](int thread, int threads) {
       if (copy_x_ || make_h_) prepare(thread, threads);
-      multiply(share_begin(tiles, thread, threads), share_begin(tiles, thread + 1, threads));
+      const int64_t part = part_tiles(tiles, threads);
+      for (int64_t i = next.fetch_add(part); i < tiles; i = next.fetch_add(part)) {
+        multiply(i, std::min(i + part, tiles));
+      }
     });
     return GLANCE_OK;
   }
@@ -154,6 +158,12 @@ class Block {
   }
 
   void down(const RowTile &tile);
+
+  // How many tiles a thread takes at a time: one panel's, so that it is read once, but few enough that
+  // all threads end together.
+  int64_t part_tiles(int64_t tiles, int threads) const {
+    return threads == 1 ? tiles : std::clamp<int64_t>(tiles / (8 * threads), 1, row_tiles_);
+  }
 
   void multiply(int64_t first, int64_t last) {
     int64_t panel = first / row_tiles_;
