@@ -1,9 +1,9 @@
 #include "core/adapters.h"
 
 #include <cinttypes>
-#include <cmath>
 #include <cstdio>
 
+#include "core/checks.h"
 #include "core/packed_matrix.h"
 #include "core/status.h"
 
@@ -11,25 +11,22 @@ namespace glance {
 namespace {
 
 glance_status check_adapter(const char *operation, const glance_adapter &adapter, int index,
-                            int64_t columns, glance_dtype dtype, glance_device device) noexcept {
+                            int64_t columns, glance_dtype dtype, glance_device device,
+                            int32_t device_index) noexcept {
   char name[40];
   std::snprintf(name, sizeof name, "adapters[%d].down", index);
-  const glance_status status =
-      check_packed(operation, name, adapter.down, -1, columns, dtype, device, 0);
+  glance_status status =
+      check_packed(operation, name, adapter.down, -1, columns, dtype, device, device_index);
   if (status != GLANCE_OK) return status;
   if (adapter.down->rows > int64_t{GLANCE_MAX_LINEARS} * GLANCE_MAX_RANK) {
     return fail(GLANCE_INVALID_ARGUMENT, "%s: %s has %" PRId64 " rows, at most %d are supported",
                 operation, name, adapter.down->rows, GLANCE_MAX_LINEARS * GLANCE_MAX_RANK);
   }
-  if (!std::isfinite(adapter.scale)) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: adapters[%d].scale must be finite, not %g", operation,
-                index, static_cast<double>(adapter.scale));
-  }
-  if (adapter.reserved != 0) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: adapters[%d].reserved must be 0, not %d", operation,
-                index, adapter.reserved);
-  }
-  return GLANCE_OK;
+  std::snprintf(name, sizeof name, "adapters[%d].scale", index);
+  status = check_finite(operation, name, adapter.scale);
+  if (status != GLANCE_OK) return status;
+  std::snprintf(name, sizeof name, "adapters[%d].reserved", index);
+  return adapter.reserved == 0 ? GLANCE_OK : reject(operation, name, "0", adapter.reserved);
 }
 
 glance_status check_segments(const char *operation, const glance_adapter_table &t,
@@ -39,14 +36,13 @@ glance_status check_segments(const char *operation, const glance_adapter_table &
     const glance_segment &s = t.segments[i];
     if (s.begin != next || s.end < s.begin) {
       return fail(GLANCE_INVALID_ARGUMENT,
-                  "%s: segments[%d] is rows %" PRId64 " to %" PRId64
-                  ", but must begin at %" PRId64 ", without gap or overlap, and not end before it",
+                  "%s: segments[%d] is rows %" PRId64 " to %" PRId64 ", but must begin at %" PRId64
+                  ", without gap or overlap, and not end before it",
                   operation, i, s.begin, s.end, next);
     }
     if (s.adapter < -1 || s.adapter >= t.adapter_count) {
-      return fail(GLANCE_INVALID_ARGUMENT,
-                  "%s: segments[%d].adapter must be -1 to %d, not %d", operation, i,
-                  t.adapter_count - 1, s.adapter);
+      return fail(GLANCE_INVALID_ARGUMENT, "%s: segments[%d].adapter must be -1 to %d, not %d",
+                  operation, i, t.adapter_count - 1, s.adapter);
     }
     if (s.reserved != 0) {
       return fail(GLANCE_INVALID_ARGUMENT, "%s: segments[%d].reserved must be 0, not %d", operation,
@@ -65,7 +61,8 @@ glance_status check_segments(const char *operation, const glance_adapter_table &
 }  // namespace
 
 glance_status check_adapters(const char *operation, const glance_adapter_table &t, int64_t rows,
-                             int64_t columns, glance_dtype dtype, glance_device device) noexcept {
+                             int64_t columns, glance_dtype dtype, glance_device device,
+                             int32_t device_index) noexcept {
   if (t.adapter_count < 0 || t.adapter_count > GLANCE_MAX_ADAPTERS) {
     return fail(GLANCE_INVALID_ARGUMENT, "%s: adapter_count must be 0 to %d, not %d", operation,
                 GLANCE_MAX_ADAPTERS, t.adapter_count);
@@ -76,13 +73,15 @@ glance_status check_adapters(const char *operation, const glance_adapter_table &
                 t.segment_count);
   }
   if (t.adapter_count == 0) return GLANCE_OK;
-  if (t.adapters == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: adapters is null", operation);
+  if (t.adapters == nullptr) {
+    return fail(GLANCE_INVALID_ARGUMENT, "%s: adapters is null", operation);
+  }
   if (t.segments == nullptr && t.segment_count > 0) {
     return fail(GLANCE_INVALID_ARGUMENT, "%s: segments is null", operation);
   }
   for (int i = 0; i < t.adapter_count; ++i) {
     const glance_status status =
-        check_adapter(operation, t.adapters[i], i, columns, dtype, device);
+        check_adapter(operation, t.adapters[i], i, columns, dtype, device, device_index);
     if (status != GLANCE_OK) return status;
   }
   return check_segments(operation, t, rows);

@@ -5,10 +5,11 @@
 
 namespace glance {
 
-// GLANCE_OK if the table's segments cover rows exactly and every down-projection reads columns. On a
-// device of index 0.
+// GLANCE_OK if the table's segments cover rows exactly and every down-projection reads columns and
+// is of this type and on this device.
 glance_status check_adapters(const char *operation, const glance_adapter_table &table, int64_t rows,
-                             int64_t columns, glance_dtype dtype, glance_device device) noexcept;
+                             int64_t columns, glance_dtype dtype, glance_device device,
+                             int32_t device_index) noexcept;
 
 // The most columns of h that any adapter fills; 0 without adapters. The table is checked.
 int64_t h_columns(const glance_adapter_table &table) noexcept;

@@ -4,8 +4,8 @@
 #include <glance/attention.h>
 
 #include <cinttypes>
-#include <cmath>
 
+#include "core/checks.h"
 #include "core/matrix.h"
 #include "core/status.h"
 
@@ -13,11 +13,6 @@ namespace glance {
 namespace {
 
 constexpr const char *kOperation = "attention";
-
-glance_status reject(const char *argument, const char *expected, int64_t value) noexcept {
-  return fail(GLANCE_INVALID_ARGUMENT, "%s: %s must be %s, not %" PRId64, kOperation, argument,
-              expected, value);
-}
 
 struct Number {
   const char *name;
@@ -33,27 +28,14 @@ glance_status check_numbers(const glance_attention_args &a) noexcept {
   for (const Number &size : sizes) {
     // Each far below any memory, so that the workspace's size cannot overflow.
     if (size.value < 1 || size.value > INT32_MAX) {
-      return reject(size.name, "1 to 2147483647", size.value);
+      return reject(kOperation, size.name, "1 to 2147483647", size.value);
     }
   }
-  if (a.dtype != GLANCE_F32 && a.dtype != GLANCE_BF16) {
-    return reject("dtype", "GLANCE_F32 or GLANCE_BF16", a.dtype);
-  }
-  if (a.out_dtype != GLANCE_F32 && a.out_dtype != GLANCE_BF16) {
-    return reject("out_dtype", "GLANCE_F32 or GLANCE_BF16", a.out_dtype);
-  }
-  if (!std::isfinite(a.scale)) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: scale must be finite, not %g", kOperation,
-                static_cast<double>(a.scale));
-  }
-  if (a.device != GLANCE_CPU && a.device != GLANCE_CUDA) {
-    return reject("device", "GLANCE_CPU or GLANCE_CUDA", a.device);
-  }
-  if (a.device_index < 0 || (a.device == GLANCE_CPU && a.device_index != 0)) {
-    return reject("device_index", "a CUDA device's number, 0 on CPU", a.device_index);
-  }
-  if (a.reserved != 0) return reject("reserved", "0", a.reserved);
-  return GLANCE_OK;
+  glance_status status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
+  if (status == GLANCE_OK) status = check_f32_or_bf16(kOperation, "out_dtype", a.out_dtype);
+  if (status == GLANCE_OK) status = check_finite(kOperation, "scale", a.scale);
+  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
+  return status;
 }
 
 // A tensor of [batch, heads, tokens, dim] with free distances.
@@ -153,17 +135,11 @@ extern "C" glance_status glance_attention(const glance_attention_args *args, voi
   if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: args is null", kOperation);
   const glance_attention_args &a = *args;
   if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject("struct_size", "sizeof(glance_attention_args) of this ABI version",
+    return reject(kOperation, "struct_size", "sizeof(glance_attention_args) of this ABI version",
                   a.struct_size);
   }
   glance_status status = check_numbers(a);
   if (status == GLANCE_OK) status = check_tensors(a);
-  if (status != GLANCE_OK) return status;
-  if (a.device == GLANCE_CUDA) {
-    return fail(GLANCE_UNSUPPORTED, "%s: this version runs it on the CPU only", kOperation);
-  }
-  if (stream != nullptr) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: stream must be null on CPU", kOperation);
-  }
-  return attention_cpu(a);
+  if (status == GLANCE_OK) status = check_on_cpu(kOperation, a.device, stream);
+  return status == GLANCE_OK ? attention_cpu(a) : status;
 }

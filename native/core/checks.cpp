@@ -48,4 +48,10 @@ glance_status check_no_stream(const char *operation, const void *stream) noexcep
   return fail(GLANCE_INVALID_ARGUMENT, "%s: stream must be null on CPU", operation);
 }
 
+glance_status check_on_cpu(const char *operation, glance_device device,
+                           const void *stream) noexcept {
+  if (device == GLANCE_CPU) return check_no_stream(operation, stream);
+  return fail(GLANCE_UNSUPPORTED, "%s: this version runs it on the CPU only", operation);
+}
+
 }  // namespace glance

@@ -26,4 +26,8 @@ glance_status check_device(const char *operation, glance_device device, int32_t 
 // For the CPU's side of an operation, which takes no stream.
 glance_status check_no_stream(const char *operation, const void *stream) noexcept;
 
+// For an operation without code for CUDA: GLANCE_UNSUPPORTED there, and no stream on the CPU.
+glance_status check_on_cpu(const char *operation, glance_device device,
+                           const void *stream) noexcept;
+
 }  // namespace glance

@@ -59,8 +59,7 @@ extern "C" glance_status glance_gated_residual(const glance_gated_residual_args 
   if (a.rows == 0 || a.columns == 0) return GLANCE_OK;
   const glance_status memory = check_memory(a);
   if (memory != GLANCE_OK) return memory;
-  if (a.device == GLANCE_CUDA) return fail(GLANCE_UNSUPPORTED, "gated_residual: not on CUDA");
-  const glance_status no_stream = check_no_stream(kOperation, stream);
-  if (no_stream == GLANCE_OK) gated_residual_cpu(a);
-  return no_stream;
+  const glance_status runs = check_on_cpu(kOperation, a.device, stream);
+  if (runs == GLANCE_OK) gated_residual_cpu(a);
+  return runs;
 }

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "core/adapters.h"
+#include "core/checks.h"
 #include "core/matrix.h"
 #include "core/packed_matrix.h"
 #include "core/status.h"
@@ -16,25 +17,15 @@ namespace {
 
 constexpr const char *kOperation = "lora_linear";
 
-glance_status reject(const char *argument, const char *expected, int64_t value) noexcept {
-  return fail(GLANCE_INVALID_ARGUMENT, "%s: %s must be %s, not %" PRId64, kOperation, argument,
-              expected, value);
-}
-
 glance_status check_numbers(const glance_lora_linear_args &a) noexcept {
-  if (a.rows < 0) return reject("rows", "0 or more", a.rows);
+  if (a.rows < 0) return reject(kOperation, "rows", "0 or more", a.rows);
   if (a.linear_count < 1 || a.linear_count > GLANCE_MAX_LINEARS) {
-    return reject("linear_count", "1 to 8", a.linear_count);
+    return reject(kOperation, "linear_count", "1 to 8", a.linear_count);
   }
-  if (a.dtype != GLANCE_F32 && a.dtype != GLANCE_BF16) {
-    return reject("dtype", "GLANCE_F32 or GLANCE_BF16", a.dtype);
-  }
-  if (a.device != GLANCE_CPU && a.device != GLANCE_CUDA) {
-    return reject("device", "GLANCE_CPU or GLANCE_CUDA", a.device);
-  }
-  if (a.device_index < 0 || (a.device == GLANCE_CPU && a.device_index != 0)) {
-    return reject("device_index", "a CUDA device's number, 0 on CPU", a.device_index);
-  }
+  glance_status status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
+  // The struct has no reserved field.
+  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, 0);
+  if (status != GLANCE_OK) return status;
   if (a.linears == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: linears is null", kOperation);
   return GLANCE_OK;
 }
@@ -100,7 +91,7 @@ struct Checker {
     }
     if (!used) return GLANCE_OK;
     if (l.rows_per_gate < 1) {
-      return reject(Name(i, "rows_per_gate").text, "1 or more", l.rows_per_gate);
+      return reject(kOperation, Name(i, "rows_per_gate").text, "1 or more", l.rows_per_gate);
     }
     const Name gate_name(i, "gate");
     const Name residual_name(i, "residual");
@@ -123,9 +114,9 @@ struct Checker {
                                         a.dtype, a.device, a.device_index);
     if (status != GLANCE_OK) return status;
     if (l.epilogue < GLANCE_EPILOGUE_NONE || l.epilogue > GLANCE_EPILOGUE_GATED_RESIDUAL) {
-      return reject(Name(i, "epilogue").text, "a GLANCE_EPILOGUE_ value", l.epilogue);
+      return reject(kOperation, Name(i, "epilogue").text, "a GLANCE_EPILOGUE_ value", l.epilogue);
     }
-    if (l.reserved != 0) return reject(Name(i, "reserved").text, "0", l.reserved);
+    if (l.reserved != 0) return reject(kOperation, Name(i, "reserved").text, "0", l.reserved);
     if (a.rows == 0) return GLANCE_OK;
     const Name y_name(i, "y");
     const Matrix y = output(i, y_name);
@@ -152,15 +143,14 @@ struct Checker {
 
   glance_status adapters() const noexcept {
     glance_status status =
-        check_adapters(kOperation, a.adapters, a.rows, columns, a.dtype, a.device);
+        check_adapters(kOperation, a.adapters, a.rows, columns, a.dtype, a.device, a.device_index);
     if (status != GLANCE_OK || a.adapters.adapter_count == 0) return status;
     if (a.ups == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: ups is null", kOperation);
     for (int k = 0; status == GLANCE_OK && k < a.adapters.adapter_count; ++k) {
       for (int i = 0; status == GLANCE_OK && i < a.linear_count; ++i) status = check_up(a, k, i);
     }
     if (status != GLANCE_OK || a.h == nullptr || a.rows == 0) return status;
-    const Matrix h = {kOperation, "h",         a.h,    a.rows, h_columns(a.adapters),
-                      a.h_stride, element};
+    const Matrix h = {kOperation, "h", a.h, a.rows, h_columns(a.adapters), a.h_stride, element};
     status = check(h);
     for (int i = 0; status == GLANCE_OK && i < a.linear_count; ++i) {
       const Name y_name(i, "y");
@@ -220,7 +210,7 @@ extern "C" glance_status glance_lora_linear(const glance_lora_linear_args *args,
   if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: args is null", kOperation);
   const glance_lora_linear_args &a = *args;
   if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject("struct_size", "sizeof(glance_lora_linear_args) of this ABI version",
+    return reject(kOperation, "struct_size", "sizeof(glance_lora_linear_args) of this ABI version",
                   a.struct_size);
   }
   const glance_status numbers = check_numbers(a);
@@ -228,14 +218,7 @@ extern "C" glance_status glance_lora_linear(const glance_lora_linear_args *args,
   if (a.linears[0].weight == nullptr) {
     return fail(GLANCE_INVALID_ARGUMENT, "%s: linears[0].weight is null", kOperation);
   }
-  const glance_status rest = Checker{a}.all();
-  if (rest != GLANCE_OK) return rest;
-  if (a.device == GLANCE_CUDA) {
-    return fail(GLANCE_UNSUPPORTED, "%s: this version runs it on the CPU only", kOperation);
-  }
-  if (stream != nullptr) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: stream must be null on CPU", kOperation);
-  }
-  if (a.rows == 0) return GLANCE_OK;
-  return lora_linear_cpu(a);
+  glance_status status = Checker{a}.all();
+  if (status == GLANCE_OK) status = check_on_cpu(kOperation, a.device, stream);
+  return status == GLANCE_OK && a.rows > 0 ? lora_linear_cpu(a) : status;
 }

@@ -1,9 +1,9 @@
 // glance_lora_linear_backward: rejects bad arguments, then hands over to the device's code.
 #include "cpu/lora_linear_backward.h"
 
-#include <cinttypes>
-#include <cmath>
+#include <cstdint>
 
+#include "core/checks.h"
 #include "core/matrix.h"
 #include "core/packed_matrix.h"
 #include "core/status.h"
@@ -13,31 +13,15 @@ namespace {
 
 constexpr const char *kOperation = "lora_linear_backward";
 
-glance_status reject(const char *argument, const char *expected, int64_t value) noexcept {
-  return fail(GLANCE_INVALID_ARGUMENT, "%s: %s must be %s, not %" PRId64, kOperation, argument,
-              expected, value);
-}
-
 glance_status check_numbers(const glance_lora_linear_backward_args &a) noexcept {
-  if (a.rows < 1) return reject("rows", "1 or more", a.rows);
-  if (a.in_features < 1) return reject("in_features", "1 or more", a.in_features);
-  if (a.out_features < 1) return reject("out_features", "1 or more", a.out_features);
-  if (a.rank < 1 || a.rank > GLANCE_MAX_RANK) return reject("rank", "1 to 256", a.rank);
-  if (!std::isfinite(a.scale)) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: scale must be finite, not %g", kOperation,
-                static_cast<double>(a.scale));
-  }
-  if (a.dtype != GLANCE_F32 && a.dtype != GLANCE_BF16) {
-    return reject("dtype", "GLANCE_F32 or GLANCE_BF16", a.dtype);
-  }
-  if (a.device != GLANCE_CPU && a.device != GLANCE_CUDA) {
-    return reject("device", "GLANCE_CPU or GLANCE_CUDA", a.device);
-  }
-  if (a.device_index < 0 || (a.device == GLANCE_CPU && a.device_index != 0)) {
-    return reject("device_index", "a CUDA device's number, 0 on CPU", a.device_index);
-  }
-  if (a.reserved != 0) return reject("reserved", "0", a.reserved);
-  return GLANCE_OK;
+  if (a.rows < 1) return reject(kOperation, "rows", "1 or more", a.rows);
+  if (a.in_features < 1) return reject(kOperation, "in_features", "1 or more", a.in_features);
+  if (a.out_features < 1) return reject(kOperation, "out_features", "1 or more", a.out_features);
+  if (a.rank < 1 || a.rank > GLANCE_MAX_RANK) return reject(kOperation, "rank", "1 to 256", a.rank);
+  glance_status status = check_finite(kOperation, "scale", a.scale);
+  if (status == GLANCE_OK) status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
+  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
+  return status;
 }
 
 // Every tensor of the call; those that are null and may be are left out.
@@ -81,8 +65,8 @@ extern "C" glance_status glance_lora_linear_backward(const glance_lora_linear_ba
   if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: args is null", kOperation);
   const glance_lora_linear_backward_args &a = *args;
   if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject("struct_size", "sizeof(glance_lora_linear_backward_args) of this ABI version",
-                  a.struct_size);
+    return reject(kOperation, "struct_size",
+                  "sizeof(glance_lora_linear_backward_args) of this ABI version", a.struct_size);
   }
   glance_status status = check_numbers(a);
   if (status == GLANCE_OK) status = check_tensors(Tensors(a));
@@ -90,12 +74,6 @@ extern "C" glance_status glance_lora_linear_backward(const glance_lora_linear_ba
     status = check_packed(kOperation, "weight_transposed", a.weight_transposed, a.in_features,
                           a.out_features, a.dtype, a.device, a.device_index);
   }
-  if (status != GLANCE_OK) return status;
-  if (a.device == GLANCE_CUDA) {
-    return fail(GLANCE_UNSUPPORTED, "%s: this version runs it on the CPU only", kOperation);
-  }
-  if (stream != nullptr) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: stream must be null on CPU", kOperation);
-  }
-  return lora_linear_backward_cpu(a);
+  if (status == GLANCE_OK) status = check_on_cpu(kOperation, a.device, stream);
+  return status == GLANCE_OK ? lora_linear_backward_cpu(a) : status;
 }

@@ -35,7 +35,7 @@ glance_status check_numbers(const glance_modulated_norm_args &a) noexcept {
 glance_status check_h(const glance_modulated_norm_args &a, const Matrix &x, const Matrix &y,
                       const Matrix &scale, const Matrix &shift) noexcept {
   glance_status status =
-      check_adapters(kOperation, a.adapters, a.rows, a.columns, a.dtype, a.device);
+      check_adapters(kOperation, a.adapters, a.rows, a.columns, a.dtype, a.device, a.device_index);
   if (status != GLANCE_OK) return status;
   const int64_t columns = h_columns(a.adapters);
   if (columns == 0) return GLANCE_OK;
@@ -88,7 +88,6 @@ extern "C" glance_status glance_modulated_norm(const glance_modulated_norm_args 
   if (a.rows == 0 || a.columns == 0) return GLANCE_OK;
   const glance_status memory = check_memory(a);
   if (memory != GLANCE_OK) return memory;
-  if (a.device == GLANCE_CUDA) return fail(GLANCE_UNSUPPORTED, "modulated_norm: not on CUDA");
-  const glance_status no_stream = check_no_stream(kOperation, stream);
-  return no_stream == GLANCE_OK ? modulated_norm_cpu(a) : no_stream;
+  const glance_status runs = check_on_cpu(kOperation, a.device, stream);
+  return runs == GLANCE_OK ? modulated_norm_cpu(a) : runs;
 }

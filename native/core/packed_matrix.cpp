@@ -11,6 +11,7 @@
 #include <cstring>
 #include <new>
 
+#include "core/checks.h"
 #include "core/matrix.h"
 #include "core/status.h"
 #include "cpu/pack.h"
@@ -18,29 +19,20 @@
 namespace glance {
 namespace {
 
-glance_status reject(const char *argument, const char *expected, int64_t value) noexcept {
-  return fail(GLANCE_INVALID_ARGUMENT, "matrix: %s must be %s, not %" PRId64, argument, expected,
-              value);
-}
+constexpr const char *kOperation = "matrix";
 
 glance_status check_args(const glance_matrix_args &a) noexcept {
   if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject("struct_size", "sizeof(glance_matrix_args) of this ABI version", a.struct_size);
+    return reject(kOperation, "struct_size", "sizeof(glance_matrix_args) of this ABI version",
+                  a.struct_size);
   }
-  if (a.rows < 1) return reject("rows", "1 or more", a.rows);
-  if (a.columns < 1) return reject("columns", "1 or more", a.columns);
-  if (a.row_stride < 0) return reject("row_stride", "0 or more", a.row_stride);
-  if (a.column_stride < 0) return reject("column_stride", "0 or more", a.column_stride);
-  if (a.dtype != GLANCE_F32 && a.dtype != GLANCE_BF16) {
-    return reject("dtype", "GLANCE_F32 or GLANCE_BF16", a.dtype);
-  }
-  if (a.device != GLANCE_CPU && a.device != GLANCE_CUDA) {
-    return reject("device", "GLANCE_CPU or GLANCE_CUDA", a.device);
-  }
-  if (a.device_index < 0 || (a.device == GLANCE_CPU && a.device_index != 0)) {
-    return reject("device_index", "a CUDA device's number, 0 on CPU", a.device_index);
-  }
-  if (a.reserved != 0) return reject("reserved", "0", a.reserved);
+  if (a.rows < 1) return reject(kOperation, "rows", "1 or more", a.rows);
+  if (a.columns < 1) return reject(kOperation, "columns", "1 or more", a.columns);
+  if (a.row_stride < 0) return reject(kOperation, "row_stride", "0 or more", a.row_stride);
+  if (a.column_stride < 0) return reject(kOperation, "column_stride", "0 or more", a.column_stride);
+  glance_status status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
+  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
+  if (status != GLANCE_OK) return status;
   if (a.data == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "matrix: data is null");
   const int64_t element = dtype_bytes(a.dtype);
   if (reinterpret_cast<uintptr_t>(a.data) % static_cast<uintptr_t>(element) != 0) {
@@ -50,8 +42,8 @@ glance_status check_args(const glance_matrix_args &a) noexcept {
   int64_t down, across, last;
   if (__builtin_mul_overflow(a.rows - 1, a.row_stride, &down) ||
       __builtin_mul_overflow(a.columns - 1, a.column_stride, &across) ||
-      __builtin_add_overflow(down, across, &last) ||
-      __builtin_add_overflow(last, 1, &last) || __builtin_mul_overflow(last, element, &last) ||
+      __builtin_add_overflow(down, across, &last) || __builtin_add_overflow(last, 1, &last) ||
+      __builtin_mul_overflow(last, element, &last) ||
       __builtin_mul_overflow(a.rows + 64, a.columns + 2, &last) || last > INT64_MAX / 8) {
     return fail(GLANCE_INVALID_ARGUMENT,
                 "matrix: %" PRId64 " x %" PRId64 " with row_stride %" PRId64
@@ -102,20 +94,18 @@ glance_status glance_matrix_create(const glance_matrix_args *args, glance_matrix
   if (matrix == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "matrix: matrix is null");
   *matrix = nullptr;
   if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "matrix: args is null");
-  const glance_status status = check_args(*args);
+  glance_status status = check_args(*args);
+  if (status == GLANCE_OK) status = check_on_cpu(kOperation, args->device, nullptr);
   if (status != GLANCE_OK) return status;
-  if (args->device == GLANCE_CUDA) {
-    return fail(GLANCE_UNSUPPORTED, "matrix: this version has no matrices on CUDA");
-  }
   auto *made = new (std::nothrow) glance_matrix{};
   if (made == nullptr) return fail(GLANCE_OUT_OF_MEMORY, "matrix: no memory for its handle");
   made->rows = args->rows;
   made->columns = args->columns;
   made->dtype = args->dtype;
-  const glance_status packed = pack_cpu(*args, *made);
-  if (packed != GLANCE_OK) {
+  status = pack_cpu(*args, *made);
+  if (status != GLANCE_OK) {
     delete made;
-    return packed;
+    return status;
   }
   *matrix = made;
   return GLANCE_OK;
@@ -133,10 +123,7 @@ int64_t glance_matrix_bytes(const glance_matrix *matrix) {
 
 glance_status glance_release_mapped_pages(const void *data, int64_t bytes) {
   using namespace glance;
-  if (bytes < 0) {
-    return fail(GLANCE_INVALID_ARGUMENT,
-                "release_mapped_pages: bytes must be 0 or more, not %" PRId64, bytes);
-  }
+  if (bytes < 0) return reject("release_mapped_pages", "bytes", "0 or more", bytes);
   if (data == nullptr && bytes > 0) {
     return fail(GLANCE_INVALID_ARGUMENT, "release_mapped_pages: data is null");
   }

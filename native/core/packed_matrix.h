@@ -7,9 +7,9 @@
 
 /*
  * On the CPU: panels of panel_columns rows of W each, the last one filled up with zeros. Within a
- * panel the reduction dimension is outside: unit u holds panel_columns words of 32 bits, word j being
- * W[j][u] in f32, and the pair W[j][2u], W[j][2u + 1] in bf16 (an odd K is filled up with a zero).
- * A panel's unit is thus what one step of the inner loop multiplies by one word of x's row.
+ * panel the reduction dimension is outside: unit u holds panel_columns words of 32 bits, word j
+ * being W[j][u] in f32, and the pair W[j][2u], W[j][2u + 1] in bf16 (an odd K is filled up with a
+ * zero). A panel's unit is thus what one step of the inner loop multiplies by one word of x's row.
  */
 struct glance_matrix {
   int64_t rows;

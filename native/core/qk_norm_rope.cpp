@@ -111,8 +111,8 @@ extern "C" glance_status glance_qk_norm_rope(const glance_qk_norm_rope_args *arg
   if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "qk_norm_rope: args is null");
   const glance_qk_norm_rope_args &a = *args;
   if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject(kOperation, "struct_size",
-                  "sizeof(glance_qk_norm_rope_args) of this ABI version", a.struct_size);
+    return reject(kOperation, "struct_size", "sizeof(glance_qk_norm_rope_args) of this ABI version",
+                  a.struct_size);
   }
   const glance_status numbers = check_numbers(a);
   if (numbers != GLANCE_OK) return numbers;
@@ -122,8 +122,7 @@ extern "C" glance_status glance_qk_norm_rope(const glance_qk_norm_rope_args *arg
   }
   const glance_status memory = check_memory(a);
   if (memory != GLANCE_OK) return memory;
-  if (a.device == GLANCE_CUDA) return fail(GLANCE_UNSUPPORTED, "qk_norm_rope: not on CUDA");
-  const glance_status no_stream = check_no_stream(kOperation, stream);
-  if (no_stream == GLANCE_OK) qk_norm_rope_cpu(a);
-  return no_stream;
+  const glance_status runs = check_on_cpu(kOperation, a.device, stream);
+  if (runs == GLANCE_OK) qk_norm_rope_cpu(a);
+  return runs;
 }
