@@ -40,6 +40,7 @@ typedef struct {
   int64_t y_stride;
   int64_t scale_stride;
   int64_t shift_stride;
+  /* 1 or more; read only with scale or shift, as their strides are. */
   int64_t rows_per_group;
   int64_t h_stride;
   /* Read only if h is not null. */

@@ -61,6 +61,12 @@ typedef struct {
 /*
  * Runs the operation. stream as in glance_flow_step. Outputs may not overlap inputs or each other
  * (judged by address range).
+ *
+ * Refused too: strides, of the inputs or of the outputs, that do not nest. Of the axes with more
+ * than one entry, in the order of their strides, each must step over all that the ones before it
+ * cover, which begins with heads * dim elements of an input and dim of an output; so no stride may
+ * be 0 or negative. The stride of an axis with one entry is not read. With no batch, tokens, heads
+ * or dim there is nothing to do, and the pointers may be null.
  */
 GLANCE_API glance_status glance_qk_norm_rope(const glance_qk_norm_rope_args *args, void *stream);
 

@@ -14,6 +14,9 @@ namespace {
 
 constexpr const char *kOperation = "attention";
 
+// Beyond any memory, and small enough that the size of a workspace does not overflow.
+constexpr int64_t kMostKeyElements = int64_t{1} << 48;
+
 struct Number {
   const char *name;
   int64_t value;
@@ -26,10 +29,12 @@ glance_status check_numbers(const glance_attention_args &a) noexcept {
                           {"keys", a.keys},
                           {"dim", a.dim}};
   for (const Number &size : sizes) {
-    // Each far below any memory, so that the workspace's size cannot overflow.
     if (size.value < 1 || size.value > INT32_MAX) {
       return reject(kOperation, size.name, "1 to 2147483647", size.value);
     }
+  }
+  if (a.keys > kMostKeyElements / a.dim) {
+    return reject(kOperation, "keys", "at most 2^48 / dim", a.keys);
   }
   glance_status status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
   if (status == GLANCE_OK) status = check_f32_or_bf16(kOperation, "out_dtype", a.out_dtype);

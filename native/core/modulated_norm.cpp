@@ -89,5 +89,6 @@ extern "C" glance_status glance_modulated_norm(const glance_modulated_norm_args 
   const glance_status memory = check_memory(a);
   if (memory != GLANCE_OK) return memory;
   const glance_status runs = check_on_cpu(kOperation, a.device, stream);
-  return runs == GLANCE_OK ? modulated_norm_cpu(a) : runs;
+  if (runs == GLANCE_OK) modulated_norm_cpu(a);
+  return runs;
 }

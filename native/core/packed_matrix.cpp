@@ -39,12 +39,14 @@ glance_status check_args(const glance_matrix_args &a) noexcept {
     return fail(GLANCE_INVALID_ARGUMENT,
                 "matrix: data is not aligned to its element of %" PRId64 " bytes", element);
   }
-  int64_t down, across, last;
+  int64_t down, across, last, padded_rows, padded_columns;
   if (__builtin_mul_overflow(a.rows - 1, a.row_stride, &down) ||
       __builtin_mul_overflow(a.columns - 1, a.column_stride, &across) ||
       __builtin_add_overflow(down, across, &last) || __builtin_add_overflow(last, 1, &last) ||
       __builtin_mul_overflow(last, element, &last) ||
-      __builtin_mul_overflow(a.rows + 64, a.columns + 2, &last) || last > INT64_MAX / 8) {
+      __builtin_add_overflow(a.rows, 64, &padded_rows) ||
+      __builtin_add_overflow(a.columns, 2, &padded_columns) ||
+      __builtin_mul_overflow(padded_rows, padded_columns, &last) || last > INT64_MAX / 8) {
     return fail(GLANCE_INVALID_ARGUMENT,
                 "matrix: %" PRId64 " x %" PRId64 " with row_stride %" PRId64
                 " and column_stride %" PRId64 " does not fit an address space",

@@ -1,14 +1,14 @@
 // lora_linear on the CPU: cuts the outputs into register tiles and shares them among threads.
 //
-// Formula, shapes, types: glance/lora_linear.h. A tile is rows of one segment times a panel of W; its
-// sums take in x times the panel of W over K, then h times the panel of B over the rank, and so the
-// up-projection costs no pass over y. Rows are cut evenly (105 rows are 8 tiles of 13 or 14, not 7 of
-// 14 and one of 7). Tiles are numbered panel by panel, and the threads take them in that order, some
-// at a time, since those with GELU cost more. A panel is read from memory by one thread or two and
-// then again from its second-level cache for each tile of rows.
+// Formula, shapes, types: glance/lora_linear.h. A tile is rows of one segment times a panel of W;
+// its sums take in x times the panel of W over K, then h times the panel of B over the rank, and so
+// the up-projection costs no pass over y. Rows are cut evenly (105 rows are 8 tiles of 13 or 14,
+// not 7 of 14 and one of 7). Tiles are numbered panel by panel, and the threads take them in that
+// order, some at a time, since those with GELU cost more. A panel is read from memory by one thread
+// or two and then again from its second-level cache for each tile of rows.
 //
-// The down-projection comes first, shared by tiles of rows. A thread that is done with its part does
-// not wait for the others before the products with W but only before it needs a row's h.
+// The down-projection comes first, shared by tiles of rows. A thread that is done with its part
+// does not wait for the others before the products with W but only before it needs a row's h.
 //
 // x is copied to rows of a better length, together with the down-projection, where its own would
 // hurt: at strides of a multiple of 2 KB the lines of 14 rows fall in two or fewer sets of the
@@ -20,16 +20,16 @@
 #include <cinttypes>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include "core/adapters.h"
 #include "core/matrix.h"
 #include "core/packed_matrix.h"
 #include "core/status.h"
 #include "cpu/down_projection.h"
-#include "cpu/isa.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
-#include "cpu/tile.h"
+#include "cpu/tiles.h"
 
 namespace glance {
 namespace {
@@ -37,6 +37,7 @@ namespace {
 // The copy of x is limited to about this, and larger products run in parts: it must fit the last
 // cache, for every panel reads it again.
 constexpr int64_t kBlockBytes = 16 << 20;
+
 void wait_until(const std::atomic<uint8_t> &done) noexcept {
   for (uint32_t turn = 0; done.load(std::memory_order_acquire) == 0; ++turn) wait_a_turn(turn);
 }
@@ -52,7 +53,7 @@ class Block {
         end_(end),
         columns_(args.linears[0].weight->columns),
         units_(args.linears[0].weight->units),
-        tile_rows_(args.dtype == GLANCE_F32 ? kernels_.rows_f32 : kernels_.rows_bf16) {}
+        tile_rows_(tile_rows_of(args.dtype)) {}
 
   static bool copies_x(const glance_lora_linear_args &args) {
     const int64_t element = dtype_bytes(args.dtype);
@@ -104,7 +105,8 @@ class Block {
     tiles_ = reinterpret_cast<RowTile *>(memory + x_bytes + h_bytes);
     ready_ = reinterpret_cast<std::atomic<uint8_t> *>(memory + x_bytes + h_bytes + tiles_bytes);
     x_ = copy_x_ ? x_copy_ : static_cast<const char *>(a_.x) + begin_ * x_stride_bytes_;
-    h_ = make_h_ ? h_made_ : static_cast<const char *>(a_.h) + (a_.h ? begin_ * h_stride_bytes_ : 0);
+    h_ = h_made_;
+    if (a_.h != nullptr) h_ = static_cast<const char *>(a_.h) + begin_ * h_stride_bytes_;
     return true;
   }
 
@@ -209,14 +211,9 @@ class Block {
 
 void Block::down(const RowTile &tile) {
   const glance_adapter &adapter = a_.adapters.adapters[tile.adapter];
-  DownTile{*adapter.down,
-           adapter.scale,
-           x_row(tile.begin),
-           x_stride_bytes_,
-           tile.rows,
-           h_made_ + tile.begin * h_stride_bytes_,
-           h_stride_bytes_,
-           a_.dtype}
+  DownTile{*adapter.down,   adapter.scale, x_row(tile.begin),
+           x_stride_bytes_, tile.rows,     h_made_ + tile.begin * h_stride_bytes_,
+           h_stride_bytes_, a_.dtype}
       .run();
 }
 
@@ -226,22 +223,18 @@ void Block::multiply_tile(int linear, int64_t panel, const RowTile &tile,
   const glance_matrix &w = *l.weight;
   const int64_t first = panel * kernels_.columns;
   const int used = static_cast<int>(std::min<int64_t>(kernels_.columns, w.rows - first));
-  TileTerm terms[2] = {{x_row(tile.begin), x_stride_bytes_, w.panel(panel), units_}};
+  // x's rows are whole words.
+  TileTerm terms[1 + TileInput::kMostTerms] = {
+      {x_row(tile.begin), x_stride_bytes_, w.panel(panel), units_}};
   int count = 1;
-  char odd[kMaxTileRows * 2 * (GLANCE_MAX_RANK + 2)];
   const glance_up *up =
       tile.adapter < 0 ? nullptr : &a_.ups[tile.adapter * a_.linear_count + linear];
   if (copy_x_ || (make_h_ && up != nullptr)) wait_until(ready);
+  std::optional<TileInput> input;
   if (up != nullptr && up->up != nullptr) {
-    const glance_matrix &b = *up->up;
     const char *h = h_ + tile.begin * h_stride_bytes_ + up->first * element_;
-    terms[1] = {h, h_stride_bytes_, b.panel(panel), b.units};
-    if (a_.dtype == GLANCE_BF16 && b.columns % 2 != 0) {
-      copy_odd(h, h_stride_bytes_, tile.rows, b.columns, odd);
-      terms[1].x = odd;
-      terms[1].x_stride_bytes = 2 * (b.columns + 1);
-    }
-    count = 2;
+    input.emplace(h, h_stride_bytes_, tile.rows, up->up->columns, a_.dtype);
+    count += input->terms(up->up->panel(panel), terms + 1);
   }
   alignas(64) float sums[kMaxTileRows * kMaxTileColumns];
   const int64_t row = begin_ + tile.begin;
@@ -270,15 +263,15 @@ void Block::multiply_tile(int linear, int64_t panel, const RowTile &tile,
 
 }  // namespace
 
-const TileKernels &tile_kernels() noexcept { return GLANCE_PICK_ISA(tile_kernels)(); }
-
 glance_status lora_linear_cpu(const glance_lora_linear_args &args) noexcept {
   const int64_t row_bytes = args.linears[0].weight->units * 4;
   const int64_t most = std::max<int64_t>(kBlockBytes / row_bytes, 8 * kMaxTileRows);
   const int64_t blocks = (args.rows + most - 1) / most;
-  for (int64_t i = 0; i < blocks; ++i) {
-    const glance_status status =
-        Block(args, args.rows * i / blocks, args.rows * (i + 1) / blocks).run();
+  // The first block is the largest, so that if there is memory for it there is for all.
+  const int64_t block_rows = (args.rows + blocks - 1) / blocks;
+  for (int64_t begin = 0; begin < args.rows; begin += block_rows) {
+    const int64_t end = std::min(begin + block_rows, args.rows);
+    const glance_status status = Block(args, begin, end).run();
     if (status != GLANCE_OK) return status;
   }
   return GLANCE_OK;

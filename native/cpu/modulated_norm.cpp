@@ -2,10 +2,8 @@
 #include "cpu/modulated_norm.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "core/adapters.h"
-#include "core/status.h"
 #include "cpu/down_projection.h"
 #include "cpu/isa.h"
 #include "cpu/rows.h"
@@ -25,29 +23,23 @@ double row_operations(const glance_modulated_norm_args &a) {
          static_cast<double>(a.columns);
 }
 
-// Rows begin to end - 1 of y and of h. False if there is no memory.
-bool norm_and_project(const glance_modulated_norm_args &a, int64_t begin, int64_t end) {
+// Rows begin to end - 1 of y and of h.
+void norm_and_project(const glance_modulated_norm_args &a, int64_t begin, int64_t end) {
   const auto rows = GLANCE_PICK_ISA(modulated_norm_rows);
   for (int64_t from = begin; from < end; from += kBlockRows) {
     const int64_t to = std::min(from + kBlockRows, end);
     rows(a, from, to);
-    if (!project_down(a.adapters, a.dtype, a.y, a.y_stride, a.h, a.h_stride, from, to)) {
-      return false;
-    }
+    project_down(a.adapters, a.dtype, a.y, a.y_stride, a.h, a.h_stride, from, to);
   }
-  return true;
 }
 
 }  // namespace
 
-glance_status modulated_norm_cpu(const glance_modulated_norm_args &args) noexcept {
-  std::atomic<bool> complete{true};
+void modulated_norm_cpu(const glance_modulated_norm_args &args) noexcept {
   for_rows(args.rows, row_operations(args), [&](int64_t begin, int64_t end) {
     if (args.h == nullptr) return GLANCE_PICK_ISA(modulated_norm_rows)(args, begin, end);
-    if (!norm_and_project(args, begin, end)) complete.store(false, std::memory_order_relaxed);
+    norm_and_project(args, begin, end);
   });
-  if (complete.load(std::memory_order_relaxed)) return GLANCE_OK;
-  return fail(GLANCE_OUT_OF_MEMORY, "modulated_norm: no memory to copy rows for the projection");
 }
 
 }  // namespace glance

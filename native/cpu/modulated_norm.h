@@ -7,7 +7,7 @@
 
 namespace glance {
 
-glance_status modulated_norm_cpu(const glance_modulated_norm_args &args) noexcept;
+void modulated_norm_cpu(const glance_modulated_norm_args &args) noexcept;
 
 // Rows begin to end - 1 of y, without h; the same code compiled for each instruction set, all
 // giving the same bits.

@@ -169,6 +169,14 @@ TEST(Matrix, Refusals) {
     a.row_stride = most;
   });
   expect_refused("column_stride", [=](glance_matrix_args &a) { a.column_stride = most / 4; });
+  expect_refused("row_stride", [=](glance_matrix_args &a) {
+    a.rows = most;
+    a.row_stride = 0;
+  });
+  expect_refused("column_stride", [=](glance_matrix_args &a) {
+    a.columns = most;
+    a.column_stride = 0;
+  });
 
   glance_matrix *matrix = nullptr;
   EXPECT_TRUE(glance_test::refused(glance_matrix_create(nullptr, &matrix), "args"));
