@@ -11,6 +11,7 @@ namespace glance {
 namespace {
 
 constexpr int kColumns = kTileColumns;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 static_assert(kScoreMultiple % kSumLanes == 0, "a row of scores is a whole number of sums");
 
@@ -46,7 +47,8 @@ void pack_values_f32(const HeadRows &v, float *panels) {
       const auto *row = reinterpret_cast<const float *>(v.data + token * v.token_stride_bytes);
       store(panels, Floats{});
       store(panels + kWidth, Floats{});
-      for_vectors(used, [=](int64_t j, auto part) { store(panels + j, load(row + first + j, part)); });
+      for_vectors(used,
+                  [=](int64_t j, auto part) { store(panels + j, load(row + first + j, part)); });
     }
   }
 }
@@ -77,7 +79,7 @@ void pack_values(const HeadRows &v, uint32_t *panels) {
 
 // Multiplies by scale in place and returns the largest; count is a multiple of kWidth.
 float scale_and_find_largest(float *scores, int64_t count, float scale) {
-  Floats most = Floats{} - std::numeric_limits<float>::infinity();
+  Floats most = Floats{} - kInfinity;
   for (int64_t i = 0; i < count; i += kWidth) {
     const Floats scaled = load(scores + i) * scale;
     store(scores + i, scaled);
@@ -93,7 +95,8 @@ float soften_to(float *scores, int64_t keys, float scale) {
   const int64_t padded = (keys + kSumLanes - 1) / kSumLanes * kSumLanes;
   for (int64_t i = keys; i < padded; ++i) scores[i] = scores[0];
   const float most = scale_and_find_largest(scores, padded, scale);
-  for (int64_t i = keys; i < padded; ++i) scores[i] = -std::numeric_limits<float>::infinity();
+  // So small a weight, e^-87, that the sum, which is 1 or more, does not notice.
+  for (int64_t i = keys; i < padded; ++i) scores[i] = -kInfinity;
   // Narrower elements overtake none that is still to be read.
   T *weights = reinterpret_cast<T *>(scores);
   constexpr int kParts = kSumLanes / kWidth;

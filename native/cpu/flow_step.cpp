@@ -1,9 +1,9 @@
-// Picks flow_step's loops for this machine and shares the rows among threads.
+// Picks flow_step's loops for this machine and shares the rows out.
 #include "cpu/flow_step.h"
 
 #include "core/matrix.h"
 #include "cpu/isa.h"
-#include "cpu/threads.h"
+#include "cpu/rows.h"
 
 namespace glance {
 namespace {
@@ -32,12 +32,9 @@ glance_flow_step_args rows_of(const glance_flow_step_args &all, int64_t begin, i
 }  // namespace
 
 void flow_step_cpu(const glance_flow_step_args &args) noexcept {
-  const double work = static_cast<double>(args.rows) * static_cast<double>(args.columns);
-  parallel(threads_worth(kOperationsPerElement * work, args.rows), [&](int thread, int threads) {
-    const int64_t begin = share_begin(args.rows, thread, threads);
-    const int64_t end = share_begin(args.rows, thread + 1, threads);
-    if (begin < end) GLANCE_PICK_ISA(flow_step_rows)(rows_of(args, begin, end));
-  });
+  const auto rows = GLANCE_PICK_ISA(flow_step_rows);
+  for_rows(args.rows, kOperationsPerElement * static_cast<double>(args.columns),
+           [&](int64_t begin, int64_t end) { rows(rows_of(args, begin, end)); });
 }
 
 }  // namespace glance

@@ -1,12 +1,10 @@
 // Products over rows, for the gradients of A and B; compiled once per instruction set.
 //
 // Formula and layout: cpu/row_products.h. p has as many columns as the adapter has ranks, q is x or
-// dy: wide. A register tile is up to 14 columns of p times two vectors of q; q is read in place, once
-// for each 14 ranks, bf16 widened as it is loaded. 2 rows * p_columns * columns operations on
+// dy: wide. A register tile is up to 14 columns of p times two vectors of q; q is read in place,
+// once for each 14 ranks, bf16 widened as it is loaded. 2 rows * p_columns * columns operations on
 // rows * columns elements: for rank 16 it is bound by arithmetic and memory alike.
 #include "cpu/row_products.h"
-
-#include <algorithm>
 
 #include "cpu/isa.h"
 #include "cpu/tile_sums.h"
@@ -15,6 +13,9 @@ namespace glance {
 namespace {
 
 constexpr int kColumns = kTileColumns;
+
+// Not std::min, which has external linkage: see cpu/isa.h.
+int least(int most, int64_t left) { return left < most ? static_cast<int>(left) : most; }
 
 // sums[i][j] over all rows, for kRows columns of p and a full tile of q's; a narrower tile of q has
 // been copied to one that is full.
@@ -68,7 +69,7 @@ template <typename T>
 void columns(const RowProducts &a, int64_t first_j, int used, const T *q, int64_t q_stride) {
   alignas(64) float sums[kRowsF32 * kColumns];
   for (int64_t i = 0; i < a.p_columns; i += kRowsF32) {
-    const int rows = static_cast<int>(std::min<int64_t>(kRowsF32, a.p_columns - i));
+    const int rows = least(kRowsF32, a.p_columns - i);
     tile_of<T, kRowsF32>(rows, a.p + i, a.p_columns, q, q_stride, a.rows, sums);
     put(a, i, rows, first_j, used, sums);
   }
@@ -77,11 +78,11 @@ void columns(const RowProducts &a, int64_t first_j, int used, const T *q, int64_
 // The last columns of q, fewer than a tile, some rows at a time: sums go on from part to part.
 template <typename T>
 void last_columns(const RowProducts &a, int64_t first_j, int used, const T *q) {
-  constexpr int64_t kPart = 64;
+  constexpr int kPart = 64;
   T part[kPart * kColumns] = {};
   RowProducts piece = a;
   for (int64_t m = 0; m < a.rows; m += kPart) {
-    piece.rows = std::min(kPart, a.rows - m);
+    piece.rows = least(kPart, a.rows - m);
     piece.p = a.p + m * a.p_columns;
     for (int64_t r = 0; r < piece.rows; ++r) {
       memcpy(part + r * kColumns, q + (m + r) * a.q_stride, static_cast<size_t>(used) * sizeof(T));
@@ -95,7 +96,7 @@ template <typename T>
 void all_columns(const RowProducts &a) {
   const T *q = static_cast<const T *>(a.q);
   for (int64_t j = a.begin; j < a.end; j += kColumns) {
-    const int used = static_cast<int>(std::min<int64_t>(kColumns, a.end - j));
+    const int used = least(kColumns, a.end - j);
     if (used == kColumns) {
       columns<T>(a, j, used, q + j, a.q_stride);
     } else {

@@ -1,15 +1,16 @@
 // A small pool of our own, because of how its threads wait. A denoising step is some sixty calls of
-// 20 to 500 us with other libraries' parallel work between them. Waking a sleeping thread takes up to
-// 100 us on a virtual machine, so a thread must not sleep between calls; but one that simply spins, as
-// OpenMP's do, keeps the CPU from LibTorch's and OpenBLAS's own threads, and pools that spin against
-// each other cost up to fifty times the work. These spin too, but yield the CPU each time they have
-// looked for a while.
+// 20 to 500 us with other libraries' parallel work between them. Waking a sleeping thread takes up
+// to 100 us on a virtual machine, so a thread must not sleep between calls; but one that simply
+// spins, as OpenMP's do, keeps the CPU from LibTorch's and OpenBLAS's own threads, and pools that
+// spin against each other cost up to fifty times the work. These spin too, but yield the CPU each
+// time they have looked for a while.
 #include "cpu/threads.h"
 
 #include <glance/core.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #include <algorithm>
 #include <atomic>
@@ -32,6 +33,7 @@ constexpr int kMostThreads = 256;
 // Longer than the gaps between the calls of one step, short enough not to warm an idle machine.
 constexpr auto kSpinTime = std::chrono::microseconds(200);
 
+// Some 5 us on one core.
 constexpr double kThreadOperations = 5e5;
 
 struct Job {
@@ -94,8 +96,8 @@ class Worker {
     }
   }
 
-  // The caller stores the job and then looks whether this thread sleeps; this thread says so and then
-  // looks for a job: one of the two sees the other.
+  // The caller stores the job and then looks whether this thread sleeps; this thread says so and
+  // then looks for a job: one of the two sees the other.
   const Job *sleep() noexcept {
     std::unique_lock<std::mutex> lock(mutex_);
     asleep_.store(true);
@@ -190,4 +192,9 @@ glance_status glance_set_threads(int32_t threads) {
 }
 
 int32_t glance_threads(void) { return glance::max_threads(); }
+
+void glance_let_idle_threads_sleep(void) {
+  setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+  setenv("OPENBLAS_THREAD_TIMEOUT", "22", 0);
+}
 }

@@ -14,11 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/matrix_handle.h"
 #include "tests/support.h"
 
 namespace {
 
 using glance_test::Buffer;
+using glance_test::MatrixHandle;
 using glance_test::refused;
 using glance_test::UseIsa;
 using glance_test::UseThreads;
@@ -221,6 +223,7 @@ TEST(ModulatedNorm, SpecialValuesStayInTheirRow) {
 // Two adapters of different R, packed for the instruction set in use.
 struct Adapters {
   Buffer downs[2];
+  MatrixHandle matrices[2];
   glance_adapter adapters[2] = {};
   std::vector<glance_segment> segments;
 
@@ -229,27 +232,13 @@ struct Adapters {
     std::mt19937 random(seed);
     for (int i = 0; i < 2; ++i) {
       downs[i].fill(random);
-      glance_matrix_args m = {};
-      m.struct_size = sizeof m;
-      m.data = downs[i].data();
-      m.rows = downs[i].rows;
-      m.columns = columns;
-      m.row_stride = columns;
-      m.column_stride = 1;
-      m.dtype = dtype;
-      glance_matrix *matrix = nullptr;
-      EXPECT_EQ(glance_matrix_create(&m, &matrix), GLANCE_OK) << glance_last_error();
-      adapters[i].down = matrix;
+      matrices[i] = MatrixHandle(downs[i]);
+      adapters[i].down = matrices[i].get();
       adapters[i].scale = i == 0 ? 0.75f : -2.0f;
     }
   }
   Adapters(const Adapters &) = delete;
   Adapters &operator=(const Adapters &) = delete;
-  ~Adapters() {
-    for (const glance_adapter &a : adapters) {
-      glance_matrix_destroy(const_cast<glance_matrix *>(a.down));
-    }
-  }
 
   // Rows of both adapters and of none, in ranges that no block of rows ends with.
   void use(Problem &p, Buffer &h) {
