@@ -62,20 +62,21 @@ GLANCE_API int32_t glance_abi_version(void);
 GLANCE_API const char *glance_last_error(void);
 
 /*
- * Lets the idle threads of OpenMP runtimes and of OpenBLAS sleep, in libraries that this process loads
- * later: sets the environment variables OMP_WAIT_POLICY to PASSIVE and OPENBLAS_THREAD_TIMEOUT to 22
- * (some 2 ms) unless they are set. By default the former spin and the latter wait for 20 ms with the
- * CPU busy, so a program that uses several of them in turn has more busy threads than CPUs. Call it
- * before such a library is loaded and before other threads read the environment.
+ * Lets the idle threads of OpenMP runtimes and of OpenBLAS sleep, in libraries that this process
+ * loads later: sets the environment variables OMP_WAIT_POLICY to PASSIVE and
+ * OPENBLAS_THREAD_TIMEOUT to 22 (some 2 ms) unless they are set. By default the former spin and
+ * the latter wait for 20 ms with the CPU busy, so a program that uses several of them in turn has
+ * more busy threads than CPUs. Call it before such a library is loaded and before other threads
+ * read the environment.
  */
 GLANCE_API void glance_let_idle_threads_sleep(void);
 
 /*
- * Sets how many threads one call on the CPU may use, for the whole process; 1 to 256. The default is
- * the number of CPUs this process may run on. The library's threads wait for the next call for a
- * fraction of a millisecond, giving way to any other thread that wants their CPU, and then sleep. Of
- * calls at the same time one has them, the others use their caller's thread alone. No result depends
- * on this number.
+ * Sets how many threads one call on the CPU may use, for the whole process; 1 to 256. The default
+ * is the number of CPUs this process may run on. The library's threads wait for the next call for a
+ * fraction of a millisecond, giving way to any other thread that wants their CPU, and then sleep.
+ * Of calls at the same time one has them, the others use their caller's thread alone. No result
+ * depends on this number.
  */
 GLANCE_API glance_status glance_set_threads(int32_t threads);
 

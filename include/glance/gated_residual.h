@@ -39,7 +39,8 @@ typedef struct {
 } glance_gated_residual_args;
 
 /* Runs the operation. stream as in glance_flow_step. */
-GLANCE_API glance_status glance_gated_residual(const glance_gated_residual_args *args, void *stream);
+GLANCE_API glance_status glance_gated_residual(const glance_gated_residual_args *args,
+                                               void *stream);
 
 #ifdef __cplusplus
 }

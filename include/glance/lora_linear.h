@@ -4,13 +4,13 @@
  *   h   = scale * (x A^T)                 once for all linears; A holds their down-projections
  *   y_g = epilogue_g(x W_g^T + b_g + h[:, first_g : first_g + rank_g] B_g^T)
  *
- * x is rows x K (rows: tokens), W_g is N_g x K, A is R x K, B_g is N_g x rank_g. A segment table gives
- * each range of rows its own adapter, or none, so that one batch may mix phases. The up-projection is
- * added in the accumulators of the base product; y is written once.
+ * x is rows x K (rows: tokens), W_g is N_g x K, A is R x K, B_g is N_g x rank_g. A segment table
+ * gives each range of rows its own adapter, or none, so that one batch may mix phases. The
+ * up-projection is added in the accumulators of the base product; y is written once.
  *
- * Everything is accumulated in f32, over K and then over the rank, in one fixed order: a row's result
- * has the same bits whatever the number of threads and whatever other rows there are. h is rounded to
- * the type of x.
+ * Everything is accumulated in f32, over K and then over the rank, in one fixed order: a row's
+ * result has the same bits whatever the number of threads and whatever other rows there are. h is
+ * rounded to the type of x.
  *
  * LoRA: arXiv 2106.09685.
  */
@@ -51,8 +51,8 @@ typedef struct {
 } glance_adapter;
 
 /*
- * The adapters of a call. Segments follow each other from row 0 to the last without gap or overlap; a
- * segment may be empty. With no adapters there may be no segments.
+ * The adapters of a call. Segments follow each other from row 0 to the last without gap or overlap;
+ * a segment may be empty. With no adapters there may be no segments.
  */
 typedef struct {
   const glance_adapter *adapters;
@@ -110,8 +110,8 @@ typedef struct {
   /* linear_count entries for adapter 0, then for adapter 1, ...; null without adapters. */
   const glance_up *ups;
   glance_adapter_table adapters;
-  /* If not null, h as glance_modulated_norm gives it, of the call's dtype: rows x the largest R. The
-     adapters' down and scale are then not read again. */
+  /* If not null, h as glance_modulated_norm gives it, of the call's dtype: rows x the largest R.
+     The adapters' down and scale are then not read again. */
   const void *h;
   int64_t h_stride;
   int32_t linear_count;

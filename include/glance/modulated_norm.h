@@ -4,7 +4,7 @@
  *   LAYER:  n = (x - mean(x)) / sqrt(var(x) + epsilon)      var over columns, biased
  *   RMS:    n = x / sqrt(mean(x^2) + epsilon)
  *   y = n * (1 + scale) + shift
- *   h = adapter scale * (y A^T)                             with the rounded y, as glance_lora_linear
+ *   h = adapter scale * (y A^T)                             with the rounded y, as in lora_linear
  *
  * Mean and variance are of one row (a token), in f32. LayerNorm: arXiv 1607.06450; RMSNorm: arXiv
  * 1910.07467; scale and shift by adaLN: arXiv 2212.09748.
@@ -31,8 +31,8 @@ typedef struct {
   /* Optional (null: 0). Row i of x has row i / rows_per_group of scale and of shift. */
   const void *scale;
   const void *shift;
-  /* Out, optional (null): rows x the largest R of the adapters. Rows without an adapter, and columns
-     from their adapter's R on, are not written. */
+  /* Out, optional (null): rows x the largest R of the adapters. Rows without an adapter, and
+     columns from their adapter's R on, are not written. */
   void *h;
   int64_t rows;
   int64_t columns;
@@ -56,7 +56,8 @@ typedef struct {
 } glance_modulated_norm_args;
 
 /* Runs the operation. stream as in glance_flow_step. */
-GLANCE_API glance_status glance_modulated_norm(const glance_modulated_norm_args *args, void *stream);
+GLANCE_API glance_status glance_modulated_norm(const glance_modulated_norm_args *args,
+                                               void *stream);
 
 #ifdef __cplusplus
 }

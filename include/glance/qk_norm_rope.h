@@ -1,6 +1,6 @@
 /*
- * From a layer's q, k and v projections to what attention reads: q and k RMS-normalised for each head
- * and rotated by position, v as it is, all three moved to a layout with the heads outside.
+ * From a layer's q, k and v projections to what attention reads: q and k RMS-normalised for each
+ * head and rotated by position, v as it is, all three moved to a layout with the heads outside.
  *
  *   n = x / sqrt(mean(x^2) + epsilon) * weight                       over one head's dim channels
  *   out[2j]     = n[2j] * cos[j] - n[2j + 1] * sin[j]
@@ -18,9 +18,10 @@ extern "C" {
 #endif
 
 /*
- * Inputs are [batch, tokens, heads, dim] with dim side by side and heads dim apart: column ranges of
- * projections. Outputs are [batch, heads, tokens, dim] with dim side by side and the distances below,
- * the same for all three, so that a stream of tokens can be written to its place among others.
+ * Inputs are [batch, tokens, heads, dim] with dim side by side and heads dim apart: column ranges
+ * of projections. Outputs are [batch, heads, tokens, dim] with dim side by side and the distances
+ * below, the same for all three, so that a stream of tokens can be written to its place among
+ * others.
  */
 typedef struct {
   int64_t struct_size;

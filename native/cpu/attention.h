@@ -28,8 +28,8 @@ struct AttentionKernels {
   void (*pack_keys)(const HeadRows &k, uint32_t *panels);
   // Panels of v transposed: dim in rows, tokens in columns.
   void (*pack_values)(const HeadRows &v, uint32_t *panels);
-  // Turns a row's scores into e^(scale * score - the largest), in place, as f32 or, side by side, as
-  // bf16 with a zero after an odd number; returns their sum. The row has room for a multiple of
+  // Turns a row's scores into e^(scale * score - the largest), in place, as f32 or, side by side,
+  // as bf16 with a zero after an odd number; returns their sum. The row has room for a multiple of
   // kScoreMultiple.
   float (*soften)(float *scores, int64_t keys, float scale, glance_dtype dtype);
   // out = factor * sums, rounded.

@@ -4,7 +4,8 @@
 // to 4608 x 3072, one row of scale and shift for many rows. Reads x, writes y: for f32 8 bytes and
 // some 9 operations an element, so memory decides; a row is read three times (mean, variance,
 // result), the last two from the first-level cache. f32 arithmetic, no fused multiply-add and sums
-// in one order (math/norm.h), so that all instruction sets agree. No alignment beyond the element's.
+// in one order (math/norm.h), so that all instruction sets agree. No alignment beyond the
+// element's.
 //
 // Measured, one core of a virtual Zen 4, GCC 12, November 2026, LAYER, baseline / AVX2 / AVX-512 /
 // AVX512-BF16: 105 x 192 f32 9.7 / 7.9 / 5.9 / 5.9 us, bf16 29 / 12 / 9.2 / 8.2 us (a copy: 1.5 and

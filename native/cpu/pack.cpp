@@ -76,8 +76,9 @@ glance_status pack_cpu(const glance_matrix_args &args, glance_matrix &matrix) no
   const size_t bytes = (needed + unit - 1) / unit * unit;
   matrix.panels = allocate(bytes);
   if (matrix.panels == nullptr) {
-    return fail(GLANCE_OUT_OF_MEMORY, "matrix: no memory for %zu bytes of panels (%" PRId64
-                " x %" PRId64 ")", bytes, matrix.rows, matrix.columns);
+    return fail(GLANCE_OUT_OF_MEMORY,
+                "matrix: no memory for %zu bytes of panels (%" PRId64 " x %" PRId64 ")", bytes,
+                matrix.rows, matrix.columns);
   }
   matrix.bytes = static_cast<int64_t>(bytes);
   const int wanted = matrix.rows * matrix.columns < kParallelElements ? 1 : max_threads();

@@ -30,8 +30,8 @@ GLANCE_MATH Floats minus_plus(std::integer_sequence<int, kLane...>) {
 // One head of q or k. rotation: dim floats, cos and sin in turn.
 template <typename In, typename Out>
 GLANCE_MATH void norm_and_rotate(const In *__restrict x, const In *__restrict weight,
-                     const float *__restrict rotation, Out *__restrict out, int64_t dim,
-                     float epsilon) {
+                                 const float *__restrict rotation, Out *__restrict out, int64_t dim,
+                                 float epsilon) {
   const float squares = row_sum(x, dim, 0.0f, [](Floats v) { return v * v; });
   const float inverse = inverse_root_mean(squares, dim, epsilon);
   const Floats signs = minus_plus(Lanes());

@@ -8,8 +8,8 @@
 namespace glance {
 
 // out[i][j] (+)= scale * sum over m of p[m][i] * q[m][j], for i < p_columns and columns begin to
-// end - 1 of q. p is f32 and contiguous; q is of dtype. Sums are taken in f32 in the order of the rows.
-// out[i][j] is at out + i * out_i_stride + j * out_j_stride.
+// end - 1 of q. p is f32 and contiguous; q is of dtype. Sums are taken in f32 in the order of the
+// rows. out[i][j] is at out + i * out_i_stride + j * out_j_stride.
 struct RowProducts {
   const float *p;
   const void *q;

@@ -10,8 +10,8 @@ class Scratch {
  public:
   ~Scratch() { std::free(memory_); }
 
-  // At least bytes of memory, aligned to a cache line, with any contents; null if there is none. What
-  // an earlier call got is gone.
+  // At least bytes of memory, aligned to a cache line, with any contents; null if there is none.
+  // What an earlier call got is gone.
   char *reserve(size_t bytes) noexcept {
     if (bytes > size_) {
       std::free(memory_);

@@ -1,14 +1,14 @@
 // The register tile of the CPU's matrix product; compiled once per instruction set.
 //
-// sums[rows][columns] += x[rows][units] panel[units][columns], for each term. Accumulation in f32, in
-// registers, over all units of all terms in order, so that a sum does not depend on the tile it is
-// computed in. A unit is one f32 or a pair of bf16. A tile is 14 x 32 with AVX-512 (28 of 32
-// registers hold sums), 6 x 16 with AVX2, 6 x 8 without; bf16 without its instruction takes two rows
-// fewer. Panels are read in order, each word once a tile: a panel of K <= 4096 stays in the
+// sums[rows][columns] += x[rows][units] panel[units][columns], for each term. Accumulation in f32,
+// in registers, over all units of all terms in order, so that a sum does not depend on the tile it
+// is computed in. A unit is one f32 or a pair of bf16. A tile is 14 x 32 with AVX-512 (28 of 32
+// registers hold sums), 6 x 16 with AVX2, 6 x 8 without; bf16 without its instruction takes two
+// rows fewer. Panels are read in order, each word once a tile: a panel of K <= 4096 stays in the
 // second-level cache while the tiles below each other use it. No alignment beyond the element's.
 //
-// Sums pass through a buffer of at most 1.8 KB before the epilogue, which thereby is a plain loop over
-// the formulas in math/.
+// Sums pass through a buffer of at most 1.8 KB before the epilogue, which thereby is a plain loop
+// over the formulas in math/.
 #include "cpu/tile.h"
 
 #include "cpu/isa.h"
@@ -103,7 +103,8 @@ void finish_rows(const TileOutput &o, const float *sums, int rows, int used) {
     const T *gate = nullptr;
     const T *residual = nullptr;
     if constexpr (kGated) {
-      gate = reinterpret_cast<const T *>(o.gate) + (o.gate_row + i) / o.rows_per_gate * o.gate_stride;
+      gate =
+          reinterpret_cast<const T *>(o.gate) + (o.gate_row + i) / o.rows_per_gate * o.gate_stride;
       residual = reinterpret_cast<const T *>(o.residual) + i * o.residual_stride;
     }
     T *y = reinterpret_cast<T *>(o.y) + i * o.y_stride;
@@ -140,7 +141,7 @@ void scaled(char *y, int64_t y_stride, float scale, const float *sums, int rows,
   }
 }
 
-constexpr TileKernels kKernels = {kColumns,         MultiplyF32::kRows, MultiplyBf16::kRows,
+constexpr TileKernels kKernels = {kColumns,          MultiplyF32::kRows, MultiplyBf16::kRows,
                                   sums<MultiplyF32>, sums<MultiplyBf16>, finish<float>,
                                   finish<bf16>,      scaled<float>,      scaled<bf16>};
 

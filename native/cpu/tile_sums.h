@@ -1,5 +1,5 @@
-// Steps of the register tile's inner loop, for files that CMake compiles once for each instruction set.
-// Everything has internal linkage.
+// Steps of the register tile's inner loop, for files that CMake compiles once for each instruction
+// set. Everything has internal linkage.
 #pragma once
 
 #include <cstdint>

@@ -136,8 +136,8 @@ double tolerance(const Case &c, double scale) {
 
 testing::AssertionResult wrong(int64_t row, int64_t column, const char *what, double got,
                                double want) {
-  return testing::AssertionFailure() << what << " at " << row << "," << column << ": " << got
-                                     << ", should be " << want;
+  return testing::AssertionFailure()
+         << what << " at " << row << "," << column << ": " << got << ", should be " << want;
 }
 
 // What the operation wrote for one element.
@@ -197,8 +197,7 @@ void check_case(const Case &c, unsigned seed) {
 }
 
 // Every type, rounding and output for one size and guidance.
-void check_types(int64_t rows, int64_t columns, int64_t gap, glance_cfg_mode mode,
-                 unsigned *seed) {
+void check_types(int64_t rows, int64_t columns, int64_t gap, glance_cfg_mode mode, unsigned *seed) {
   for (const glance_dtype latents : {GLANCE_F32, GLANCE_BF16}) {
     for (const glance_dtype velocity : {GLANCE_F32, GLANCE_BF16}) {
       for (const glance_rounding rounding : {GLANCE_ROUND_ONCE, GLANCE_ROUND_EACH}) {
@@ -261,8 +260,8 @@ TEST(FlowStep, ZeroVelocitiesLeaveTheLatents) {
 
 TEST(FlowStep, SameBitsForAnyNumberOfThreads) {
   for (const int64_t gap : {0, 3}) {
-    const Case c = {1031, 257, gap, 1, GLANCE_F32, GLANCE_BF16, GLANCE_CFG_PLAIN,
-                    GLANCE_ROUND_ONCE, true};
+    const Case c = {1031, 257, gap, 1, GLANCE_F32, GLANCE_BF16, GLANCE_CFG_PLAIN, GLANCE_ROUND_ONCE,
+                    true};
     const Problem before(c, glance_test::first_seed());
     const auto with_threads = [&](int32_t threads) {
       const glance_test::UseThreads use(threads);
@@ -314,11 +313,12 @@ TEST(FlowStep, Refusals) {
   expect_refused("sigma", [=](Problem &p) { p.args.sigma = inf - inf; });
   expect_refused("sigma_next", [=](Problem &p) { p.args.sigma_next = inf; });
   expect_refused("cfg_scale", [=](Problem &p) { p.args.cfg_scale = inf; });
-  expect_refused("not aligned",
-          [](Problem &p) { p.args.latents = static_cast<unsigned char *>(p.args.latents) + 1; });
+  expect_refused("not aligned", [](Problem &p) {
+    p.args.latents = static_cast<unsigned char *>(p.args.latents) + 1;
+  });
   expect_refused("latents overlaps v_pos", [](Problem &p) { p.args.v_pos = p.args.latents; });
   expect_refused("latents_bf16 overlaps latents",
-          [](Problem &p) { p.args.latents_bf16 = p.args.latents; });
+                 [](Problem &p) { p.args.latents_bf16 = p.args.latents; });
 }
 
 TEST(FlowStep, NoArgsAreRefused) {

@@ -20,9 +20,9 @@ struct BackwardCase {
 
   std::string name() const {
     return std::string(glance_test::name(dtype)) + " rows=" + std::to_string(rows) +
-           " K=" + std::to_string(k) + " N=" + std::to_string(n) +
-           " rank=" + std::to_string(rank) + " gap=" + std::to_string(gap) +
-           " offset=" + std::to_string(offset) + (accumulate ? " accumulate" : "");
+           " K=" + std::to_string(k) + " N=" + std::to_string(n) + " rank=" + std::to_string(rank) +
+           " gap=" + std::to_string(gap) + " offset=" + std::to_string(offset) +
+           (accumulate ? " accumulate" : "");
   }
 };
 

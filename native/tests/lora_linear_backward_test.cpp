@@ -328,8 +328,8 @@ TEST(LoraLinearBackward, NonFiniteValuesStayWhereTheyBelong) {
       return t;
     };
     const Tensors clean = result([](Tensors &) {});
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                            std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       const Tensors x = result([&](Tensors &t) { t.x.set(202, 299, bad); });
       check_spread("dx", clean.dx, x.dx, [](int64_t, int64_t) { return false; });
       check_spread("d_down", clean.d_down, x.d_down, [](int64_t, int64_t k) { return k == 299; });

@@ -188,8 +188,8 @@ void check_spread(glance_dtype dtype, const std::function<void(LoraTensors &)> &
   spoil(spoiled);
   const LoraTensors right = result_of(clean);
   const LoraTensors got = result_of(spoiled);
-  ASSERT_TRUE(same_y(right, got,
-                     [&](size_t g, int64_t i, int64_t n) { return !reached(g, i, n); }));
+  ASSERT_TRUE(
+      same_y(right, got, [&](size_t g, int64_t i, int64_t n) { return !reached(g, i, n); }));
   for (size_t g = 0; g < got.c.linears.size(); ++g) {
     for (int64_t i = 0; i < got.c.rows; ++i) {
       for (int64_t n = 0; n < got.c.linears[g].n; ++n) {

@@ -149,16 +149,13 @@ TEST(LoraLinearRefusals, Alignment) {
 
 TEST(LoraLinearRefusals, MatricesThatDoNotFit) {
   expect_refused("weight", [](LoraCall &c) { c.linears[1].weight = other_matrix(c, 7, 9); });
-  expect_refused("weight", [](LoraCall &c) {
-    c.linears[1].weight = other_matrix(c, 7, 8, GLANCE_F32);
-  });
-  expect_refused("weight", [](LoraCall &c) {
-    c.linears[0].weight = other_matrix(c, 5, 8, GLANCE_F32);
-  });
+  expect_refused("weight",
+                 [](LoraCall &c) { c.linears[1].weight = other_matrix(c, 7, 8, GLANCE_F32); });
+  expect_refused("weight",
+                 [](LoraCall &c) { c.linears[0].weight = other_matrix(c, 5, 8, GLANCE_F32); });
   expect_refused("down", [](LoraCall &c) { c.adapters[0].down = other_matrix(c, 6, 7); });
-  expect_refused("down", [](LoraCall &c) {
-    c.adapters[0].down = other_matrix(c, 6, 8, GLANCE_F32);
-  });
+  expect_refused("down",
+                 [](LoraCall &c) { c.adapters[0].down = other_matrix(c, 6, 8, GLANCE_F32); });
   expect_refused("down", [](LoraCall &c) { c.adapters[1].down = other_matrix(c, 2049, 8); });
   expect_refused("up", [](LoraCall &c) { c.ups[0].up = other_matrix(c, 6, 2); });
   expect_refused("up", [](LoraCall &c) { c.ups[3].up = other_matrix(c, 5, 1); });
@@ -174,9 +171,8 @@ TEST(LoraLinearRefusals, ColumnsOfH) {
   expect_refused("first", [](LoraCall &c) { c.ups[0].first = -1; });
   expect_refused("first", [](LoraCall &c) { c.ups[0].first = 5; });
   expect_refused("first", [](LoraCall &c) { c.ups[1].first = 3; });
-  expect_refused("first", [](LoraCall &c) {
-    c.ups[1].first = std::numeric_limits<int64_t>::max();
-  });
+  expect_refused("first",
+                 [](LoraCall &c) { c.ups[1].first = std::numeric_limits<int64_t>::max(); });
   expect_refused("first", [](LoraCall &c) { c.ups[1].up = other_matrix(c, 7, 7); });
 }
 
@@ -221,9 +217,7 @@ TEST(LoraLinearRefusals, OutputsThatOverlapInputs) {
     c.linears[1].residual = c.linears[1].y;
     c.linears[1].residual_stride = 8;
   });
-  expect_refused("residual", [](LoraCall &c) {
-    c.linears[1].residual = c.t.y[1].at(1, 0);
-  });
+  expect_refused("residual", [](LoraCall &c) { c.linears[1].residual = c.t.y[1].at(1, 0); });
   expect_refused("residual", [](LoraCall &c) { c.linears[1].residual = c.linears[0].y; });
 }
 

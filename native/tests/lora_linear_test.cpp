@@ -210,8 +210,8 @@ TEST(LoraLinear, GroupsOfLinears) {
         c.joined_y = joined;
         for (size_t g = 0; g < count; ++g) {
           // The second adapter leaves every third linear alone.
-          c.linears.push_back({widths[g], g % 2 == 0, GLANCE_EPILOGUE_NONE, 1, false,
-                               {16, g % 3 == 0 ? 0 : 16}});
+          c.linears.push_back(
+              {widths[g], g % 2 == 0, GLANCE_EPILOGUE_NONE, 1, false, {16, g % 3 == 0 ? 0 : 16}});
         }
         check_types(c, ++seed);
         if (HasFatalFailure()) return;

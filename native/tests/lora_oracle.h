@@ -107,8 +107,8 @@ class LoraOracle {
   Bounded after_epilogue(size_t g, int64_t row, int64_t n, const Bounded &s) const {
     const LinearCase &l = t.c.linears[g];
     if (l.epilogue == GLANCE_EPILOGUE_GELU_TANH) {
-      const double inner = std::sqrt(2 / std::acos(-1.0)) *
-                           (s.value + 0.044715 * s.value * s.value * s.value);
+      const double inner =
+          std::sqrt(2 / std::acos(-1.0)) * (s.value + 0.044715 * s.value * s.value * s.value);
       // GELU's slope is below 1.13; the rest is for its own roundings, which cancel where s < 0.
       return {s.value / 2 * (1 + std::tanh(inner)),
               1.13 * s.error + 16 * kF32Rounding * std::fabs(s.value)};
@@ -141,9 +141,9 @@ inline testing::AssertionResult matches(const LoraOracle &oracle, const LoraTens
         const Bounded &want = oracle.y(g, i, n);
         const double got = after.get_y(g, i, n);
         if (!within(c.dtype, want, got)) {
-          return testing::AssertionFailure() << "linear " << g << " at " << i << "," << n << ": "
-                                             << got << ", float64 says " << want.value << " +- "
-                                             << want.error;
+          return testing::AssertionFailure()
+                 << "linear " << g << " at " << i << "," << n << ": " << got << ", float64 says "
+                 << want.value << " +- " << want.error;
         }
         errors += (got - want.value) * (got - want.value);
         squares += want.value * want.value;
@@ -152,8 +152,8 @@ inline testing::AssertionResult matches(const LoraOracle &oracle, const LoraTens
     const double limit = c.dtype == GLANCE_F32 ? 1e-5 : 1e-2;
     // Few elements may all have cancelled to nearly nothing.
     if (c.rows * c.linears[g].n >= 16 && !(errors <= limit * limit * squares)) {
-      return testing::AssertionFailure() << "linear " << g << ": relative error "
-                                         << std::sqrt(errors / squares);
+      return testing::AssertionFailure()
+             << "linear " << g << ": relative error " << std::sqrt(errors / squares);
     }
   }
   return testing::AssertionSuccess();

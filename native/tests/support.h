@@ -23,9 +23,8 @@ namespace glance_test {
 inline unsigned first_seed() {
   static const unsigned seed = [] {
     const char *set = std::getenv("GLANCE_TEST_SEED");
-    const unsigned first = set != nullptr
-                               ? static_cast<unsigned>(std::strtoul(set, nullptr, 10))
-                               : std::random_device()();
+    const unsigned first = set != nullptr ? static_cast<unsigned>(std::strtoul(set, nullptr, 10))
+                                          : std::random_device()();
     std::printf("GLANCE_TEST_SEED=%u\n", first);
     return first;
   }();
