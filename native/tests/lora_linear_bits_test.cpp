@@ -16,6 +16,7 @@
 
 namespace {
 
+using glance_test::for_each_variant;
 using glance_test::LoraCall;
 using glance_test::LoraCase;
 using glance_test::LoraTensors;
@@ -34,18 +35,6 @@ LoraCase mixed(glance_dtype dtype) {
                {65, false, GLANCE_EPILOGUE_GELU_TANH, 1, false, {0, 5}},
                {130, true, GLANCE_EPILOGUE_GATED_RESIDUAL, 3, false, {17, 0}}};
   return c;
-}
-
-// For both types on every instruction set.
-void for_each_variant(const std::function<void(glance_dtype)> &check) {
-  for (const glance::Isa isa : glance_test::isas()) {
-    for (const glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
-      SCOPED_TRACE(std::string(glance_test::name(isa)) + " " + glance_test::name(dtype));
-      const glance_test::UseIsa use(isa);
-      check(dtype);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
 }
 
 LoraTensors result_of(const LoraTensors &before) {

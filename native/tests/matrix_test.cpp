@@ -19,6 +19,7 @@
 namespace {
 
 using glance_test::Buffer;
+using glance_test::for_each_variant;
 using glance_test::MatrixHandle;
 
 // What the kernels read: x = 1 gives y = W transposed, exactly.
@@ -58,19 +59,6 @@ testing::AssertionResult holds(const MatrixHandle &matrix, glance_dtype dtype, i
     }
   }
   return testing::AssertionSuccess();
-}
-
-// For both types on every instruction set.
-void for_each_variant(const std::function<void(glance_dtype)> &check) {
-  for (const glance::Isa isa : glance_test::isas()) {
-    for (const glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
-      SCOPED_TRACE(std::string(glance_test::name(isa)) +
-                   " seed=" + std::to_string(glance_test::first_seed()));
-      const glance_test::UseIsa use(isa);
-      check(dtype);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
 }
 
 TEST(Matrix, KeepsACopyOfTheValues) {

@@ -174,6 +174,20 @@ inline std::vector<glance::Isa> isas() {
   return all;
 }
 
+// Calls check(dtype) for f32 and bf16 on every instruction set, up to the first fatal failure.
+template <typename Check>
+void for_each_variant(const Check &check) {
+  for (const glance::Isa isa : isas()) {
+    for (const glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
+      SCOPED_TRACE(std::string(name(isa)) + " " + name(dtype) +
+                   " seed=" + std::to_string(first_seed()));
+      const UseIsa use(isa);
+      check(dtype);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
 // Every call from here to the end of the scope may use this many threads.
 class UseThreads {
  public:
