@@ -13,6 +13,7 @@ import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Backend;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.ImageAssert;
 import org.glance4j.reference.Reference;
@@ -21,9 +22,18 @@ import org.glance4j.schedule.PhaseSigma;
 import org.glance4j.schedule.ScheduleSpec;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Whole generations against the reference's, latents after every step included. */
+@ParameterizedClass
+@EnumSource(
+    value = Backend.class,
+    names = {"CPU", "TORCH"})
 class FluxReferenceGenerateTest {
+  @Parameter Backend backend;
+
   private static final double LATENTS_TOLERANCE = 3e-5;
   private static final double PIXEL_LEVELS = 1;
 
@@ -50,7 +60,7 @@ class FluxReferenceGenerateTest {
                           IntStream.range(0, steps)
                               .mapToObj(i -> "latents_after_step" + i)
                               .toList();
-                      check(GlanceOptions.DEFAULTS, request, goldens, names, "image_uint8", b);
+                      check(options().build(), request, goldens, names, "image_uint8", b);
                     }));
   }
 
@@ -71,11 +81,15 @@ class FluxReferenceGenerateTest {
                                 () -> checkGlance(goldens, mode, prompts.get(b), b))));
   }
 
-  private static void checkGlance(Goldens goldens, String mode, String prompt, int b) {
+  private GlanceOptions.Builder options() {
+    return GlanceOptions.builder().backend(backend);
+  }
+
+  private void checkGlance(Goldens goldens, String mode, String prompt, int b) {
     // Without alpha the authors' files apply scale 1; these files say alpha / rank, so divide.
     double loraScale = mode.equals("consistent_scale1") ? 1 / fileScale() : 1;
     GlanceOptions options =
-        GlanceOptions.builder()
+        options()
             .slowLora(Reference.path("adapters/flux/slow.metadata.safetensors"))
             .fastLora(Reference.path("adapters/flux/fast.metadata.safetensors"))
             .loraScale(loraScale)

@@ -11,29 +11,39 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Backend;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.ImageAssert;
 import org.glance4j.reference.Reference;
 import org.glance4j.schedule.ScheduleSpec;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.params.AfterParameterizedClassInvocation;
+import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** The bundled model draws what diffusers draws from the same seed. */
+@ParameterizedClass
+@EnumSource(
+    value = Backend.class,
+    names = {"CPU", "TORCH"})
 class TinyReferenceGenerateTest {
+  @Parameter Backend backend;
+
   private static final String FOLDER = "glance-tiny/";
   private static final double LATENTS_TOLERANCE = 1e-4;
   private static final double PIXEL_LEVELS = 2;
 
   private static Glance glance;
 
-  @BeforeAll
-  static void load() {
-    glance = Glance.load(TestModels.TINY);
+  @BeforeParameterizedClassInvocation
+  static void load(Backend backend) {
+    glance = Glance.load(TestModels.TINY, GlanceOptions.builder().backend(backend).build());
   }
 
-  @AfterAll
+  @AfterParameterizedClassInvocation
   static void close() {
     glance.close();
   }

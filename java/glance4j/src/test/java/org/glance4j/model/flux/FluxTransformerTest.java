@@ -2,6 +2,7 @@ package org.glance4j.model.flux;
 
 import static java.util.Objects.requireNonNull;
 import static org.glance4j.reference.TensorAssert.assertClose;
+import static org.glance4j.reference.TensorAssert.assertExact;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -29,6 +30,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
@@ -216,6 +218,23 @@ class FluxTransformerTest {
       }
     } finally {
       threads.shutdownNow();
+    }
+  }
+
+  @Test
+  void theKernelsBitsDoNotDependOnThreads() {
+    assumeTrue(backend == Backend.CPU);
+    int threads = torch.get_num_threads();
+    try (FluxTransformer half = FluxTransformer.open(FOLDER, ScalarType.BFloat16, backend)) {
+      for (FluxTransformer model : List.of(transformer, half)) {
+        NativeRuntime.setThreads(1);
+        Tensor one = run(model, AdapterMix.NONE, Probe.NONE);
+        NativeRuntime.setThreads(2);
+        Tensor two = run(model, AdapterMix.NONE, Probe.NONE);
+        assertExact(model.dtype() + " on 2 threads", one, two);
+      }
+    } finally {
+      NativeRuntime.setThreads(threads);
     }
   }
 
