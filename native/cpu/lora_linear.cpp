@@ -73,14 +73,17 @@ class Block {
     count_panels();
     const int64_t tiles = row_tiles_ * panels_;
     std::atomic<int64_t> next{0};
+    std::atomic<int64_t> next_tile{0};
     const double work = 2.0 * static_cast<double>(end_ - begin_) * static_cast<double>(columns_) *
                         static_cast<double>(panels_ * kernels_.columns);
     parallel(threads_worth(work, tiles), [&](int thread, int threads) {
       if (copy_x_ || make_h_) prepare(thread, threads);
-      const int64_t part = part_tiles(tiles, threads);
-      for (int64_t i = next.fetch_add(part); i < tiles; i = next.fetch_add(part)) {
-        multiply(i, std::min(i + part, tiles));
-      }
+      // Whole panels while each thread can have one, so that a panel is read once; then single tiles,
+      // so that all threads end together.
+      const int64_t whole = threads == 1 ? panels_ : panels_ / threads * threads;
+      for (int64_t i = next++; i < whole; i = next++) multiply(i * row_tiles_, row_tiles_);
+      const int64_t rest = whole * row_tiles_;
+      for (int64_t i = rest + next_tile++; i < tiles; i = rest + next_tile++) multiply(i, 1);
     });
     return GLANCE_OK;
   }
@@ -161,20 +164,14 @@ class Block {
 
   void down(const RowTile &tile);
 
-  // How many tiles a thread takes at a time: one panel's, so that it is read once, but few enough that
-  // all threads end together.
-  int64_t part_tiles(int64_t tiles, int threads) const {
-    return threads == 1 ? tiles : std::clamp<int64_t>(tiles / (8 * threads), 1, row_tiles_);
-  }
-
-  void multiply(int64_t first, int64_t last) {
+  void multiply(int64_t first, int64_t count) {
     int64_t panel = first / row_tiles_;
     int64_t row = first % row_tiles_;
     int linear = 0;
     while (panel >= a_.linears[linear].weight->panel_count()) {
       panel -= a_.linears[linear++].weight->panel_count();
     }
-    for (int64_t i = first; i < last; ++i) {
+    for (int64_t i = 0; i < count; ++i) {
       multiply_tile(linear, panel, tiles_[row], ready_[row]);
       if (++row < row_tiles_) continue;
       row = 0;
