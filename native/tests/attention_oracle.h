@@ -94,8 +94,8 @@ inline testing::AssertionResult attention_right(const AttentionProblem &after,
     }
   }
   const bool wide = c.dtype == GLANCE_F32 && c.out_dtype == GLANCE_F32;
-  // Of few elements, all may happen to be differences of much larger ones.
-  if (elements >= 100 && !(errors <= squares * std::pow(wide ? 1e-5 : 1e-2, 2))) {
+  // Of few elements, or few channels, all may happen to be differences of much larger ones.
+  if (elements >= 100 && c.dim >= 16 && !(errors <= squares * std::pow(wide ? 1e-5 : 1e-2, 2))) {
     return testing::AssertionFailure() << "relative error " << std::sqrt(errors / squares);
   }
   return testing::AssertionSuccess();

@@ -2,6 +2,7 @@
 #include <glance/lora_linear.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -114,7 +115,7 @@ struct Oracle {
   }
 };
 
-testing::AssertionResult matches(const char *what, glance_dtype call_dtype, const Grid &want,
+testing::AssertionResult matches(const char *what, const Case &call, const Grid &want,
                                  const Buffer &got) {
   double errors = 0, squares = 0;
   for (int64_t r = 0; r < got.rows; ++r) {
@@ -129,8 +130,10 @@ testing::AssertionResult matches(const char *what, glance_dtype call_dtype, cons
       squares += b.value * b.value;
     }
   }
-  const double limit = call_dtype == GLANCE_F32 ? 1e-5 : 1e-2;
-  if (got.rows * got.columns >= 16 && !(errors <= limit * limit * squares)) {
+  const double limit = call.dtype == GLANCE_F32 ? 1e-5 : 1e-2;
+  // Few elements, or those of small K and N, which share a few factors, may all have cancelled.
+  const bool many = got.rows * got.columns >= 16 && std::max(call.k, call.n) >= 16;
+  if (many && !(errors <= limit * limit * squares)) {
     return testing::AssertionFailure()
            << what << ": relative error " << std::sqrt(errors / squares);
   }
@@ -146,9 +149,9 @@ void check_case(const Case &c, unsigned seed) {
     const glance_test::UseIsa use(isa);
     Tensors after(before);
     ASSERT_EQ(Call(&after).run(), GLANCE_OK) << glance_last_error();
-    ASSERT_TRUE(matches("dx", c.dtype, oracle.dx, after.dx));
-    ASSERT_TRUE(matches("d_down", c.dtype, oracle.d_down, after.d_down));
-    ASSERT_TRUE(matches("d_up", c.dtype, oracle.d_up, after.d_up));
+    ASSERT_TRUE(matches("dx", c, oracle.dx, after.dx));
+    ASSERT_TRUE(matches("d_down", c, oracle.d_down, after.d_down));
+    ASSERT_TRUE(matches("d_up", c, oracle.d_up, after.d_up));
     ASSERT_TRUE(after.dx.gaps_untouched() && after.d_down.gaps_untouched() &&
                 after.d_up.gaps_untouched())
         << "wrote a gap";

@@ -150,8 +150,9 @@ inline testing::AssertionResult matches(const LoraOracle &oracle, const LoraTens
       }
     }
     const double limit = c.dtype == GLANCE_F32 ? 1e-5 : 1e-2;
-    // Few elements may all have cancelled to nearly nothing.
-    if (c.rows * c.linears[g].n >= 16 && !(errors <= limit * limit * squares)) {
+    // Few elements, or those of small K and N, which share a few factors, may all have cancelled.
+    const bool many = c.rows * c.linears[g].n >= 16 && std::max(c.k, c.linears[g].n) >= 16;
+    if (many && !(errors <= limit * limit * squares)) {
       return testing::AssertionFailure()
              << "linear " << g << ": relative error " << std::sqrt(errors / squares);
     }
