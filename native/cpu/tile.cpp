@@ -23,6 +23,9 @@ namespace {
 constexpr int kColumns = kTileColumns;
 static_assert(kColumns <= kMaxTileColumns && kRowsF32 <= kMaxTileRows, "tile is too large");
 
+// How many words ahead a panel is fetched: some 0.1 us of work, the way from memory.
+constexpr int kAhead = 16 * kColumns;
+
 inline uint32_t word(const char *x) {
   uint32_t value;
   memcpy(&value, x, sizeof value);
@@ -45,6 +48,8 @@ void tile_sums(const TileTerm *terms, int count, float *out) {
       typename Multiply::Operand b[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) b[v] = Multiply::operand(load_words(panel + v * kWidth));
+      __builtin_prefetch(panel + kAhead);
+      __builtin_prefetch(panel + kAhead + kWidth);
       panel += kColumns;
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
