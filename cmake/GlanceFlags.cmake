@@ -30,7 +30,8 @@ if(GLANCE_SANITIZE)
     $<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${GLANCE_SANITIZE};-fno-sanitize-recover=all;-g;-O1>)
   target_link_options(glance_flags INTERFACE -fsanitize=${GLANCE_SANITIZE})
 elseif(CMAKE_SYSTEM_NAME STREQUAL "Linux")
-  # Only libc stays needed, and only the C ABI is exported.
+  # Only libc stays needed, and only the C ABI is exported. Never unloaded: its threads run to the end.
   set(GLANCE_LIBRARY_LINK_OPTIONS
-    -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,--no-undefined -Wl,-z,noexecstack)
+    -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,--no-undefined -Wl,-z,noexecstack
+    -Wl,-z,nodelete)
 endif()

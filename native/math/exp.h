@@ -19,9 +19,8 @@ struct BitsOf<float> {
 };
 
 // e^x within 2 units in the last place for |x| <= 87; beyond that the value at the bound. No
-// branches and no calls, and the same bits on every instruction set and device; Values is a float
-// or a vector of them. x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its Taylor polynomial of
-// degree 7.
+// branches and no calls, and wherever the compiler fuses nothing the same bits; Values is a float or
+// a vector of them. x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its Taylor polynomial of degree 7.
 template <typename Values>
 GLANCE_MATH Values exp_f32(Values x) {
   const Values least = Values{} - 87.0f;

@@ -42,6 +42,7 @@ public final class Catalogue {
       }
       for (HeadsShape shape : HeadsShape.values()) {
         cases.add(new Entry(QkNormRopeCase.OPERATION, () -> QkNormRopeCase.open(shape, dtype)));
+        cases.add(new Entry(AttentionCase.OPERATION, () -> AttentionCase.open(shape, dtype)));
       }
       for (BackwardShape shape : BackwardShape.values()) {
         cases.add(
