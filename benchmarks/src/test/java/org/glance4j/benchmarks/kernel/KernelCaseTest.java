@@ -61,6 +61,7 @@ class KernelCaseTest {
     Catalogue.cases(true).forEach(entry -> operations.add(entry.operation()));
     assertEquals(
         Set.of(
+            "attention",
             "lora_linear",
             "flow_step",
             "modulated_norm",
