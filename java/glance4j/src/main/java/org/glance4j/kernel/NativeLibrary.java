@@ -69,7 +69,7 @@ public final class NativeLibrary {
 
   /**
    * The instruction sets of this CPU that the library has code for, the one in use last: {@code
-   * "baseline avx2 avx512"}.
+   * "baseline avx2 avx512 avx512_bf16"}.
    */
   public static String cpuFeatures() {
     require();

@@ -2,7 +2,6 @@ package org.glance4j.model.flux;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.LoraMatmul.Activation;
 import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.lora.AdapterMix;
@@ -126,11 +125,10 @@ final class DoubleBlock {
 
     Tensor attended = attention.attend(pass.rope(), textQkv, imageQkv);
     long textTokens = x.text().size(1);
-    ScalarType dtype = x.text().scalar_type().intern();
     Streams result =
         new Streams(
-            attention.rows(attended, 0, textTokens, dtype),
-            attention.rows(attended, textTokens, x.image().size(1), dtype));
+            attention.rows(attended, 0, textTokens),
+            attention.rows(attended, textTokens, x.image().size(1)));
     pass.probe().see(name, "attn.out0", () -> image.out.forward(result.image(), pass.mix()));
     pass.probe().see(name, "attn.out1", () -> text.out.forward(result.text(), pass.mix()));
     return result;

@@ -1,7 +1,6 @@
 package org.glance4j.model.flux;
 
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 
 /**
@@ -39,7 +38,7 @@ abstract sealed class JointAttention permits TorchAttention, KernelAttention {
    *
    * @param rope of all tokens
    * @param streams in the order of their tokens
-   * @return shape [batch, all tokens, heads, headDim], in f32 or the streams' type
+   * @return shape [batch, all tokens, heads, headDim], in the streams' type
    */
   abstract Tensor attend(Rope rope, Stream... streams);
 
@@ -53,9 +52,7 @@ abstract sealed class JointAttention permits TorchAttention, KernelAttention {
   abstract Tensor attendBeside(Rope rope, Stream stream);
 
   /** The rows of one stream: shape [batch, count, width], contiguous. */
-  Tensor rows(Tensor attended, long first, long count, ScalarType dtype) {
-    Tensor part = attended.narrow(1, first, count);
-    Tensor typed = part.scalar_type().intern() == dtype ? part : part.to(dtype);
-    return typed.contiguous().flatten(2, 3);
+  Tensor rows(Tensor attended, long first, long count) {
+    return attended.narrow(1, first, count).contiguous().flatten(2, 3);
   }
 }
