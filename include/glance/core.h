@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 /* Raised by every change that an older caller would notice. Compare it before any other call. */
-#define GLANCE_ABI_VERSION 2
+#define GLANCE_ABI_VERSION 3
 
 #if defined(_WIN32)
 #define GLANCE_API __declspec(dllexport)
@@ -44,7 +44,7 @@ enum {
   GLANCE_OUT_OF_MEMORY = 4
 };
 
-/* Element types. The numbers are this ABI's own. */
+/* Element types. The numbers are this ABI's own. F16 is taken on CUDA only, wherever BF16 is. */
 typedef int32_t glance_dtype;
 enum { GLANCE_F32 = 1, GLANCE_BF16 = 2, GLANCE_F16 = 3 };
 

@@ -40,9 +40,9 @@ enum {
  */
 typedef struct {
   int64_t struct_size;
-  /* In: the latents at sigma. Out: at sigma_next. F32 or BF16. */
+  /* In: the latents at sigma. Out: at sigma_next. F32, BF16 or (CUDA) F16. */
   void *latents;
-  /* The velocity, with CFG the conditional one. F32 or BF16. */
+  /* The velocity, with CFG the conditional one. F32, BF16 or (CUDA) F16. */
   const void *v_pos;
   /* The unconditional velocity, of the same type; null if and only if cfg_mode is NONE. */
   const void *v_neg;
@@ -65,6 +65,10 @@ typedef struct {
   /* The CUDA device's number; 0 on CPU. */
   int32_t device_index;
   int32_t reserved;
+  /* CUDA, optional (null): device memory that holds sigma, sigma_next and cfg_scale, read when the
+     work runs in place of the fields of that name, so that a captured graph takes each step's own.
+     Null on the CPU. */
+  const float *schedule;
 } glance_flow_step_args;
 
 /*

@@ -31,7 +31,7 @@ typedef struct {
   int64_t gate_stride;
   int64_t rows_per_gate;
   int64_t y_stride;
-  /* F32 or BF16: of all four. */
+  /* F32, BF16 or (CUDA) F16: of all four. */
   glance_dtype dtype;
   glance_device device;
   int32_t device_index;

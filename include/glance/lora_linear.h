@@ -59,6 +59,10 @@ typedef struct {
   const glance_segment *segments;
   int32_t adapter_count;
   int32_t segment_count;
+  /* CUDA, optional (null): adapter_count indices in device memory, read when the work runs. A
+     segment of adapter i gets adapter selection[i], or none if that is -1, so that a captured graph
+     changes its adapters without being captured again. Others are undefined. Null on the CPU. */
+  const int32_t *selection;
 } glance_adapter_table;
 
 /* An adapter's up-projection in one linear. */
@@ -78,6 +82,20 @@ enum {
   GLANCE_EPILOGUE_GELU_TANH = 1,
   /* y = residual + gate * s */
   GLANCE_EPILOGUE_GATED_RESIDUAL = 2
+};
+
+/* Which code multiplies on CUDA. What one cannot do is refused, never done by another. */
+typedef int32_t glance_matmul;
+enum {
+  /* The fastest for the device and the shapes. */
+  GLANCE_MATMUL_AUTO = 0,
+  /* mma.sync (F32: fused multiply-adds): every shape and stride, compute capability 8.0 and up. */
+  GLANCE_MATMUL_MMA = 1,
+  /* TMA and wgmma, BF16 and F16: compute capability 9.0; x and every W with rows side by side,
+     aligned to 16 bytes, at strides of a multiple of 8. */
+  GLANCE_MATMUL_WGMMA = 2,
+  /* NVIDIA's cuBLASLt, found when first asked for: [x h] [W B]^T, both joined in the workspace. */
+  GLANCE_MATMUL_CUBLASLT = 3
 };
 
 /* One linear of a call. All memory holds elements of the call's dtype. */
@@ -115,15 +133,30 @@ typedef struct {
   const void *h;
   int64_t h_stride;
   int32_t linear_count;
-  /* F32 or BF16: of x, every y, bias, gate, residual, h and matrix. */
+  /* F32, BF16 or (CUDA) F16: of x, every y, bias, gate, residual, h and matrix. */
   glance_dtype dtype;
   glance_device device;
   /* The CUDA device's number; 0 on CPU. */
   int32_t device_index;
+  /* CUDA: device memory of at least glance_lora_linear_workspace bytes, aligned to 256, that the
+     call may use until the stream has passed it. Not read on the CPU. */
+  void *workspace;
+  int64_t workspace_bytes;
+  /* CUDA: usually AUTO. Not read on the CPU. */
+  glance_matmul matmul;
+  int32_t reserved;
 } glance_lora_linear_args;
 
 /*
- * Runs the linears. stream as in glance_flow_step.
+ * The bytes of workspace a call with these arguments needs: 0 on the CPU, without adapters, or with
+ * h given. Their pointers to tensors are not read, nor the workspace.
+ */
+GLANCE_API glance_status glance_lora_linear_workspace(const glance_lora_linear_args *args,
+                                                      int64_t *bytes);
+
+/*
+ * Runs the linears. stream as in glance_flow_step. On CUDA a call allocates nothing and does not
+ * wait for the device, so it may be captured in a graph.
  *
  * Refused: matrices of another type, device or width; outputs that overlap an input or each other
  * (judged by address range, except linears whose y are column ranges of one matrix: same stride, no
@@ -169,12 +202,19 @@ typedef struct {
   int64_t d_up_stride;
   float scale;
   int32_t accumulate;
-  /* F32 or BF16: of x, dy, A, B, W and dx. */
+  /* F32, BF16 or (CUDA) F16: of x, dy, A, B, W and dx. */
   glance_dtype dtype;
   glance_device device;
   int32_t device_index;
   int32_t reserved;
+  /* As in glance_lora_linear_args, of glance_lora_linear_backward_workspace bytes. */
+  void *workspace;
+  int64_t workspace_bytes;
 } glance_lora_linear_backward_args;
+
+/* The bytes of workspace a call with these arguments needs; 0 on the CPU. */
+GLANCE_API glance_status glance_lora_linear_backward_workspace(
+    const glance_lora_linear_backward_args *args, int64_t *bytes);
 
 /* Computes the gradients. stream as in glance_flow_step. */
 GLANCE_API glance_status glance_lora_linear_backward(const glance_lora_linear_backward_args *args,

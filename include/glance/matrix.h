@@ -27,7 +27,7 @@ typedef struct {
      matrix has row_stride = columns and column_stride = 1, and its transpose the two exchanged. */
   int64_t row_stride;
   int64_t column_stride;
-  /* F32 or BF16. */
+  /* F32, BF16 or (CUDA) F16. */
   glance_dtype dtype;
   glance_device device;
   /* The CUDA device's number; 0 on CPU. */

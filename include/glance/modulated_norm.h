@@ -48,7 +48,7 @@ typedef struct {
   /* 0 or more; finite. */
   float epsilon;
   glance_norm norm;
-  /* F32 or BF16: of every tensor. */
+  /* F32, BF16 or (CUDA) F16: of every tensor. */
   glance_dtype dtype;
   glance_device device;
   int32_t device_index;

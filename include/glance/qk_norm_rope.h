@@ -50,9 +50,9 @@ typedef struct {
   int64_t out_head_stride;
   int64_t out_token_stride;
   float epsilon;
-  /* F32 or BF16: of q, k, v and the weights. */
+  /* F32, BF16 or (CUDA) F16: of q, k, v and the weights. */
   glance_dtype dtype;
-  /* F32 or BF16: of the outputs. */
+  /* F32, BF16 or (CUDA) F16: of the outputs. */
   glance_dtype out_dtype;
   glance_device device;
   int32_t device_index;

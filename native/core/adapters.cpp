@@ -72,6 +72,13 @@ glance_status check_adapters(const char *operation, const glance_adapter_table &
                 "%s: segment_count must be 0 or more, and 0 without adapters, not %d", operation,
                 t.segment_count);
   }
+  if (t.selection != nullptr && device == GLANCE_CPU) {
+    return fail(GLANCE_INVALID_ARGUMENT, "%s: selection must be null on CPU", operation);
+  }
+  if (reinterpret_cast<uintptr_t>(t.selection) % alignof(int32_t) != 0) {
+    return fail(GLANCE_INVALID_ARGUMENT, "%s: selection is not aligned to its element of 4 bytes",
+                operation);
+  }
   if (t.adapter_count == 0) return GLANCE_OK;
   if (t.adapters == nullptr) {
     return fail(GLANCE_INVALID_ARGUMENT, "%s: adapters is null", operation);

@@ -24,15 +24,24 @@ glance_status check_numbers(const glance_flow_step_args &a) noexcept {
   if (a.rounding != GLANCE_ROUND_ONCE && a.rounding != GLANCE_ROUND_EACH) {
     return reject(kOperation, "rounding", "a GLANCE_ROUND_ value", a.rounding);
   }
-  glance_status status = check_f32_or_bf16(kOperation, "latents_dtype", a.latents_dtype);
+  glance_status status = check_dtype(kOperation, "latents_dtype", a.latents_dtype, a.device);
   if (status == GLANCE_OK) {
-    status = check_f32_or_bf16(kOperation, "velocity_dtype", a.velocity_dtype);
+    status = check_dtype(kOperation, "velocity_dtype", a.velocity_dtype, a.device);
   }
   if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
   if (status == GLANCE_OK) status = check_finite(kOperation, "sigma", a.sigma);
   if (status == GLANCE_OK) status = check_finite(kOperation, "sigma_next", a.sigma_next);
   if (status == GLANCE_OK && a.cfg_mode != GLANCE_CFG_NONE) {
     status = check_finite(kOperation, "cfg_scale", a.cfg_scale);
+  }
+  if (status == GLANCE_OK && a.schedule != nullptr) {
+    if (a.device == GLANCE_CPU) {
+      return fail(GLANCE_INVALID_ARGUMENT, "%s: schedule must be null on CPU", kOperation);
+    }
+    if (reinterpret_cast<uintptr_t>(a.schedule) % alignof(float) != 0) {
+      return fail(GLANCE_INVALID_ARGUMENT, "%s: schedule is not aligned to its element of 4 bytes",
+                  kOperation);
+    }
   }
   return status;
 }

@@ -8,6 +8,7 @@
 #include "core/checks.h"
 #include "core/matrix.h"
 #include "core/status.h"
+#include "cuda/gated_residual.h"
 
 namespace glance {
 namespace {
@@ -18,7 +19,7 @@ glance_status check_numbers(const glance_gated_residual_args &a) noexcept {
   if (a.rows < 0) return reject(kOperation, "rows", "0 or more", a.rows);
   if (a.columns < 0) return reject(kOperation, "columns", "0 or more", a.columns);
   if (a.rows_per_gate < 1) return reject(kOperation, "rows_per_gate", "1 or more", a.rows_per_gate);
-  const glance_status status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
+  const glance_status status = check_dtype(kOperation, "dtype", a.dtype, a.device);
   if (status != GLANCE_OK) return status;
   return check_device(kOperation, a.device, a.device_index, a.reserved);
 }
@@ -59,7 +60,8 @@ extern "C" glance_status glance_gated_residual(const glance_gated_residual_args 
   if (a.rows == 0 || a.columns == 0) return GLANCE_OK;
   const glance_status memory = check_memory(a);
   if (memory != GLANCE_OK) return memory;
-  const glance_status runs = check_on_cpu(kOperation, a.device, stream);
-  if (runs == GLANCE_OK) gated_residual_cpu(a);
-  return runs;
+  if (a.device == GLANCE_CUDA) return gated_residual_cuda(a, stream);
+  const glance_status no_stream = check_no_stream(kOperation, stream);
+  if (no_stream == GLANCE_OK) gated_residual_cpu(a);
+  return no_stream;
 }

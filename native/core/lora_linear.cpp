@@ -11,6 +11,7 @@
 #include "core/matrix.h"
 #include "core/packed_matrix.h"
 #include "core/status.h"
+#include "cuda/lora_linear.h"
 
 namespace glance {
 namespace {
@@ -22,12 +23,25 @@ glance_status check_numbers(const glance_lora_linear_args &a) noexcept {
   if (a.linear_count < 1 || a.linear_count > GLANCE_MAX_LINEARS) {
     return reject(kOperation, "linear_count", "1 to 8", a.linear_count);
   }
-  glance_status status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
-  // The struct has no reserved field.
-  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, 0);
+  glance_status status = check_dtype(kOperation, "dtype", a.dtype, a.device);
+  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
   if (status != GLANCE_OK) return status;
+  if (a.matmul < GLANCE_MATMUL_AUTO || a.matmul > GLANCE_MATMUL_CUBLASLT) {
+    return reject(kOperation, "matmul", "a GLANCE_MATMUL_ value", a.matmul);
+  }
   if (a.linears == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: linears is null", kOperation);
   return GLANCE_OK;
+}
+
+glance_status check_header(const glance_lora_linear_args *args) noexcept {
+  if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: args is null", kOperation);
+  if (args->struct_size != static_cast<int64_t>(sizeof *args)) {
+    return reject(kOperation, "struct_size", "sizeof(glance_lora_linear_args) of this ABI version",
+                  args->struct_size);
+  }
+  const glance_status status = check_numbers(*args);
+  if (status != GLANCE_OK || args->linears[0].weight != nullptr) return status;
+  return fail(GLANCE_INVALID_ARGUMENT, "%s: linears[0].weight is null", kOperation);
 }
 
 // The name of a member of linears[index], for messages.
@@ -108,10 +122,14 @@ struct Checker {
     return status;
   }
 
+  glance_status weight(int i) const noexcept {
+    return check_packed(kOperation, Name(i, "weight").text, a.linears[i].weight, -1, columns,
+                        a.dtype, a.device, a.device_index);
+  }
+
   glance_status linear(int i) const noexcept {
     const glance_linear &l = a.linears[i];
-    glance_status status = check_packed(kOperation, Name(i, "weight").text, l.weight, -1, columns,
-                                        a.dtype, a.device, a.device_index);
+    glance_status status = weight(i);
     if (status != GLANCE_OK) return status;
     if (l.epilogue < GLANCE_EPILOGUE_NONE || l.epilogue > GLANCE_EPILOGUE_GATED_RESIDUAL) {
       return reject(kOperation, Name(i, "epilogue").text, "a GLANCE_EPILOGUE_ value", l.epilogue);
@@ -149,9 +167,13 @@ struct Checker {
     for (int k = 0; status == GLANCE_OK && k < a.adapters.adapter_count; ++k) {
       for (int i = 0; status == GLANCE_OK && i < a.linear_count; ++i) status = check_up(a, k, i);
     }
-    if (status != GLANCE_OK || a.h == nullptr || a.rows == 0) return status;
+    return status;
+  }
+
+  glance_status given_h() const noexcept {
+    if (a.h == nullptr || a.rows == 0 || a.adapters.adapter_count == 0) return GLANCE_OK;
     const Matrix h = {kOperation, "h", a.h, a.rows, h_columns(a.adapters), a.h_stride, element};
-    status = check(h);
+    glance_status status = check(h);
     for (int i = 0; status == GLANCE_OK && i < a.linear_count; ++i) {
       const Name y_name(i, "y");
       status = check_apart(output(i, y_name), h);
@@ -191,10 +213,18 @@ struct Checker {
         y, {kOperation, residual.text, l.residual, a.rows, n, l.residual_stride, element});
   }
 
+  // What a query for the workspace needs.
+  glance_status sizes() const noexcept {
+    glance_status status = GLANCE_OK;
+    for (int i = 0; status == GLANCE_OK && i < a.linear_count; ++i) status = weight(i);
+    return status == GLANCE_OK ? adapters() : status;
+  }
+
   glance_status all() const noexcept {
     glance_status status = a.rows == 0 ? GLANCE_OK : check(x);
     for (int i = 0; status == GLANCE_OK && i < a.linear_count; ++i) status = linear(i);
     if (status == GLANCE_OK) status = adapters();
+    if (status == GLANCE_OK) status = given_h();
     for (int i = 0; status == GLANCE_OK && a.rows > 0 && i < a.linear_count; ++i) {
       status = inputs_apart(i);
     }
@@ -207,18 +237,23 @@ struct Checker {
 
 extern "C" glance_status glance_lora_linear(const glance_lora_linear_args *args, void *stream) {
   using namespace glance;
-  if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: args is null", kOperation);
-  const glance_lora_linear_args &a = *args;
-  if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject(kOperation, "struct_size", "sizeof(glance_lora_linear_args) of this ABI version",
-                  a.struct_size);
+  glance_status status = check_header(args);
+  if (status == GLANCE_OK) status = Checker{*args}.all();
+  if (status != GLANCE_OK) return status;
+  if (args->device == GLANCE_CUDA) {
+    return args->rows > 0 ? lora_linear_cuda(*args, stream) : GLANCE_OK;
   }
-  const glance_status numbers = check_numbers(a);
-  if (numbers != GLANCE_OK) return numbers;
-  if (a.linears[0].weight == nullptr) {
-    return fail(GLANCE_INVALID_ARGUMENT, "%s: linears[0].weight is null", kOperation);
-  }
-  glance_status status = Checker{a}.all();
-  if (status == GLANCE_OK) status = check_on_cpu(kOperation, a.device, stream);
-  return status == GLANCE_OK && a.rows > 0 ? lora_linear_cpu(a) : status;
+  status = check_no_stream(kOperation, stream);
+  return status == GLANCE_OK && args->rows > 0 ? lora_linear_cpu(*args) : status;
+}
+
+extern "C" glance_status glance_lora_linear_workspace(const glance_lora_linear_args *args,
+                                                      int64_t *bytes) {
+  using namespace glance;
+  if (bytes == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: bytes is null", kOperation);
+  *bytes = 0;
+  glance_status status = check_header(args);
+  if (status == GLANCE_OK) status = Checker{*args}.sizes();
+  if (status != GLANCE_OK || args->device == GLANCE_CPU || args->rows == 0) return status;
+  return lora_linear_workspace_cuda(*args, bytes);
 }

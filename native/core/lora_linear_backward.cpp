@@ -7,11 +7,19 @@
 #include "core/matrix.h"
 #include "core/packed_matrix.h"
 #include "core/status.h"
+#include "cuda/lora_linear_backward.h"
 
 namespace glance {
 namespace {
 
 constexpr const char *kOperation = "lora_linear_backward";
+
+glance_status check_header(const glance_lora_linear_backward_args *args) noexcept {
+  if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: args is null", kOperation);
+  if (args->struct_size == static_cast<int64_t>(sizeof *args)) return GLANCE_OK;
+  return reject(kOperation, "struct_size",
+                "sizeof(glance_lora_linear_backward_args) of this ABI version", args->struct_size);
+}
 
 glance_status check_numbers(const glance_lora_linear_backward_args &a) noexcept {
   if (a.rows < 1) return reject(kOperation, "rows", "1 or more", a.rows);
@@ -19,7 +27,7 @@ glance_status check_numbers(const glance_lora_linear_backward_args &a) noexcept 
   if (a.out_features < 1) return reject(kOperation, "out_features", "1 or more", a.out_features);
   if (a.rank < 1 || a.rank > GLANCE_MAX_RANK) return reject(kOperation, "rank", "1 to 256", a.rank);
   glance_status status = check_finite(kOperation, "scale", a.scale);
-  if (status == GLANCE_OK) status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
+  if (status == GLANCE_OK) status = check_dtype(kOperation, "dtype", a.dtype, a.device);
   if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
   return status;
 }
@@ -62,18 +70,29 @@ glance_status check_tensors(const Tensors &t) noexcept {
 extern "C" glance_status glance_lora_linear_backward(const glance_lora_linear_backward_args *args,
                                                      void *stream) {
   using namespace glance;
-  if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: args is null", kOperation);
+  glance_status status = check_header(args);
+  if (status != GLANCE_OK) return status;
   const glance_lora_linear_backward_args &a = *args;
-  if (a.struct_size != static_cast<int64_t>(sizeof a)) {
-    return reject(kOperation, "struct_size",
-                  "sizeof(glance_lora_linear_backward_args) of this ABI version", a.struct_size);
-  }
-  glance_status status = check_numbers(a);
+  status = check_numbers(a);
   if (status == GLANCE_OK) status = check_tensors(Tensors(a));
   if (status == GLANCE_OK && a.dx != nullptr) {
     status = check_packed(kOperation, "weight_transposed", a.weight_transposed, a.in_features,
                           a.out_features, a.dtype, a.device, a.device_index);
   }
-  if (status == GLANCE_OK) status = check_on_cpu(kOperation, a.device, stream);
+  if (status != GLANCE_OK) return status;
+  if (a.device == GLANCE_CUDA) return lora_linear_backward_cuda(a, stream);
+  status = check_no_stream(kOperation, stream);
   return status == GLANCE_OK ? lora_linear_backward_cpu(a) : status;
+}
+
+extern "C" glance_status glance_lora_linear_backward_workspace(
+    const glance_lora_linear_backward_args *args, int64_t *bytes) {
+  using namespace glance;
+  glance_status status = check_header(args);
+  if (status != GLANCE_OK) return status;
+  if (bytes == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: bytes is null", kOperation);
+  *bytes = 0;
+  status = check_numbers(*args);
+  if (status != GLANCE_OK || args->device == GLANCE_CPU) return status;
+  return lora_linear_backward_workspace_cuda(*args, bytes);
 }

@@ -9,6 +9,7 @@
 #include "core/checks.h"
 #include "core/matrix.h"
 #include "core/status.h"
+#include "cuda/modulated_norm.h"
 
 namespace glance {
 namespace {
@@ -26,7 +27,7 @@ glance_status check_numbers(const glance_modulated_norm_args &a) noexcept {
     return reject(kOperation, "norm", "a GLANCE_NORM_ value", a.norm);
   }
   glance_status status = check_epsilon(kOperation, a.epsilon);
-  if (status == GLANCE_OK) status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
+  if (status == GLANCE_OK) status = check_dtype(kOperation, "dtype", a.dtype, a.device);
   if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
   return status;
 }
@@ -88,7 +89,8 @@ extern "C" glance_status glance_modulated_norm(const glance_modulated_norm_args 
   if (a.rows == 0 || a.columns == 0) return GLANCE_OK;
   const glance_status memory = check_memory(a);
   if (memory != GLANCE_OK) return memory;
-  const glance_status runs = check_on_cpu(kOperation, a.device, stream);
-  if (runs == GLANCE_OK) modulated_norm_cpu(a);
-  return runs;
+  if (a.device == GLANCE_CUDA) return modulated_norm_cuda(a, stream);
+  const glance_status no_stream = check_no_stream(kOperation, stream);
+  if (no_stream == GLANCE_OK) modulated_norm_cpu(a);
+  return no_stream;
 }

@@ -30,7 +30,7 @@ glance_status check_args(const glance_matrix_args &a) noexcept {
   if (a.columns < 1) return reject(kOperation, "columns", "1 or more", a.columns);
   if (a.row_stride < 0) return reject(kOperation, "row_stride", "0 or more", a.row_stride);
   if (a.column_stride < 0) return reject(kOperation, "column_stride", "0 or more", a.column_stride);
-  glance_status status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
+  glance_status status = check_dtype(kOperation, "dtype", a.dtype, a.device);
   if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
   if (status != GLANCE_OK) return status;
   if (a.data == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "matrix: data is null");
@@ -97,14 +97,21 @@ glance_status glance_matrix_create(const glance_matrix_args *args, glance_matrix
   *matrix = nullptr;
   if (args == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "matrix: args is null");
   glance_status status = check_args(*args);
-  if (status == GLANCE_OK) status = check_on_cpu(kOperation, args->device, nullptr);
   if (status != GLANCE_OK) return status;
   auto *made = new (std::nothrow) glance_matrix{};
   if (made == nullptr) return fail(GLANCE_OUT_OF_MEMORY, "matrix: no memory for its handle");
   made->rows = args->rows;
   made->columns = args->columns;
   made->dtype = args->dtype;
-  status = pack_cpu(*args, *made);
+  made->device = args->device;
+  made->device_index = args->device_index;
+  if (args->device == GLANCE_CUDA) {
+    made->data = args->data;
+    made->row_stride = args->row_stride;
+    made->column_stride = args->column_stride;
+  } else {
+    status = pack_cpu(*args, *made);
+  }
   if (status != GLANCE_OK) {
     delete made;
     return status;

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 /*
- * On the CPU: panels of panel_columns rows of W each, the last one filled up with zeros. Within a
+ * On CUDA the matrix as the caller described it. On the CPU: panels of panel_columns rows of W each, the last one filled up with zeros. Within a
  * panel the reduction dimension is outside: unit u holds panel_columns words of 32 bits, word j
  * being W[j][u] in f32, and the pair W[j][2u], W[j][2u + 1] in bf16 (an odd K is filled up with a
  * zero). A panel's unit is thus what one step of the inner loop multiplies by one word of x's row.
@@ -20,9 +20,13 @@ struct glance_matrix {
   int32_t panel_columns;
   // Words of one row of x, and of one panel's column.
   int64_t units;
-  // CPU: the panels, owned. CUDA: the caller's memory.
+  // CPU: the panels, owned. CUDA: null.
   uint32_t *panels;
   int64_t bytes;
+  // CUDA: the caller's memory, and its strides in elements.
+  const void *data;
+  int64_t row_stride;
+  int64_t column_stride;
 
   const uint32_t *panel(int64_t index) const { return panels + index * panel_columns * units; }
   int64_t panel_count() const { return (rows + panel_columns - 1) / panel_columns; }

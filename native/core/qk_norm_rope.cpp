@@ -10,6 +10,7 @@
 #include "core/checks.h"
 #include "core/matrix.h"
 #include "core/status.h"
+#include "cuda/qk_norm_rope.h"
 
 namespace glance {
 namespace {
@@ -22,8 +23,8 @@ glance_status check_numbers(const glance_qk_norm_rope_args &a) noexcept {
   if (a.heads < 0) return reject(kOperation, "heads", "0 or more", a.heads);
   if (a.dim < 0 || a.dim % 2 != 0) return reject(kOperation, "dim", "even, 0 or more", a.dim);
   glance_status status = check_epsilon(kOperation, a.epsilon);
-  if (status == GLANCE_OK) status = check_f32_or_bf16(kOperation, "dtype", a.dtype);
-  if (status == GLANCE_OK) status = check_f32_or_bf16(kOperation, "out_dtype", a.out_dtype);
+  if (status == GLANCE_OK) status = check_dtype(kOperation, "dtype", a.dtype, a.device);
+  if (status == GLANCE_OK) status = check_dtype(kOperation, "out_dtype", a.out_dtype, a.device);
   if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
   return status;
 }
@@ -122,7 +123,8 @@ extern "C" glance_status glance_qk_norm_rope(const glance_qk_norm_rope_args *arg
   }
   const glance_status memory = check_memory(a);
   if (memory != GLANCE_OK) return memory;
-  const glance_status runs = check_on_cpu(kOperation, a.device, stream);
-  if (runs == GLANCE_OK) qk_norm_rope_cpu(a);
-  return runs;
+  if (a.device == GLANCE_CUDA) return qk_norm_rope_cuda(a, stream);
+  const glance_status no_stream = check_no_stream(kOperation, stream);
+  if (no_stream == GLANCE_OK) qk_norm_rope_cpu(a);
+  return no_stream;
 }

@@ -91,7 +91,7 @@ class Backward {
     call.x_stride = a_.dy_stride;
     call.linears = &linear;
     call.ups = &up;
-    call.adapters = {&adapter, &segment, 1, 1};
+    call.adapters = {&adapter, &segment, 1, 1, nullptr};
     call.linear_count = 1;
     call.dtype = a_.dtype;
     return lora_linear_cpu(call);

@@ -13,7 +13,7 @@
 
 #include "cpu/isa.h"
 #include "cpu/tile_sums.h"
-#include "math/bf16.h"
+#include "math/element.h"
 #include "math/gated_residual.h"
 #include "math/gelu.h"
 

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <utility>
 
-#include "math/bf16.h"
+#include "math/element.h"
 #include "math/norm.h"
 
 namespace glance {

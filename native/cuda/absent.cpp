@@ -3,6 +3,11 @@
 
 #include "core/status.h"
 #include "cuda/flow_step.h"
+#include "cuda/gated_residual.h"
+#include "cuda/lora_linear.h"
+#include "cuda/lora_linear_backward.h"
+#include "cuda/modulated_norm.h"
+#include "cuda/qk_norm_rope.h"
 
 namespace glance {
 namespace {
@@ -15,6 +20,36 @@ glance_status absent(const char *what) noexcept {
 
 glance_status flow_step_cuda(const glance_flow_step_args &, void *) noexcept {
   return absent("flow_step");
+}
+
+glance_status gated_residual_cuda(const glance_gated_residual_args &, void *) noexcept {
+  return absent("gated_residual");
+}
+
+glance_status modulated_norm_cuda(const glance_modulated_norm_args &, void *) noexcept {
+  return absent("modulated_norm");
+}
+
+glance_status qk_norm_rope_cuda(const glance_qk_norm_rope_args &, void *) noexcept {
+  return absent("qk_norm_rope");
+}
+
+glance_status lora_linear_cuda(const glance_lora_linear_args &, void *) noexcept {
+  return absent("lora_linear");
+}
+
+glance_status lora_linear_workspace_cuda(const glance_lora_linear_args &, int64_t *) noexcept {
+  return absent("lora_linear");
+}
+
+glance_status lora_linear_backward_cuda(const glance_lora_linear_backward_args &,
+                                        void *) noexcept {
+  return absent("lora_linear_backward");
+}
+
+glance_status lora_linear_backward_workspace_cuda(const glance_lora_linear_backward_args &,
+                                                  int64_t *) noexcept {
+  return absent("lora_linear_backward");
 }
 
 }  // namespace glance

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #include "math/host_device.h"
 
@@ -12,8 +11,6 @@ namespace glance {
 struct bf16 {
   uint16_t bits;
 };
-
-GLANCE_MATH float to_f32(float x) { return x; }
 
 GLANCE_MATH float to_f32(bf16 x) {
   const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
@@ -30,15 +27,6 @@ GLANCE_MATH bf16 to_bf16(float x) {
   const uint32_t quiet = (bits >> 16) | 0x40u;
   const bool nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
   return bf16{static_cast<uint16_t>(nan ? quiet : rounded)};
-}
-
-template <typename T>
-GLANCE_MATH T from_f32(float x) {
-  if constexpr (std::is_same_v<T, bf16>) {
-    return to_bf16(x);
-  } else {
-    return x;
-  }
 }
 
 }  // namespace glance

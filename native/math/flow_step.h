@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "math/bf16.h"
+#include "math/element.h"
 #include "math/host_device.h"
 
 namespace glance {

@@ -10,7 +10,12 @@ namespace glance {
 template <typename Values>
 GLANCE_MATH Values gelu_tanh(Values s) {
   const Values t = (s + s * s * s * 0.044715f) * 0.797884561f;
-  return s / (exp_f32<Values>(t * -2.0f) + 1.0f);
+  const Values divisor = exp_f32<Values>(t * -2.0f) + 1.0f;
+#ifdef __CUDA_ARCH__
+  return __fdividef(s, divisor);  // exact to 2 units up to a divisor of 2^126; e^87 is below that
+#else
+  return s / divisor;
+#endif
 }
 
 }  // namespace glance

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "math/bf16.h"
+#include "math/element.h"
 
 namespace glance_test {
 

@@ -15,7 +15,7 @@
 #include <random>
 #include <string>
 
-#include "math/bf16.h"
+#include "math/element.h"
 #include "tests/support.h"
 
 namespace {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "cpu/isa.h"
-#include "math/bf16.h"
+#include "math/element.h"
 
 namespace glance_test {
 
