@@ -1,6 +1,8 @@
 #include "cuda/device.h"
 
+#include <atomic>
 #include <cstdio>
+#include <cstring>
 
 #include "core/status.h"
 
@@ -10,6 +12,55 @@ glance_status cuda_status(const char *what, cudaError_t error) noexcept {
   if (error == cudaSuccess) return GLANCE_OK;
   return fail(GLANCE_CUDA_ERROR, "%s: %s (%s)", what, cudaGetErrorString(error),
               cudaGetErrorName(error));
+}
+
+namespace {
+
+// Attributes of the first devices of a machine; 0 is not asked yet.
+constexpr int kKnownDevices = 64;
+
+glance_status attribute_of_current(std::atomic<int32_t> (&known)[kKnownDevices],
+                                   cudaDeviceAttr attribute, int32_t *value) noexcept {
+  int device = 0;
+  glance_status status = cuda_status("cudaGetDevice", cudaGetDevice(&device));
+  if (status != GLANCE_OK) return status;
+  const bool kept = device < kKnownDevices;
+  *value = kept ? known[device].load(std::memory_order_relaxed) : 0;
+  if (*value != 0) return GLANCE_OK;
+  int asked = 0;
+  status = cuda_status("cudaDeviceGetAttribute", cudaDeviceGetAttribute(&asked, attribute, device));
+  *value = asked;
+  if (kept) known[device].store(asked, std::memory_order_relaxed);
+  return status;
+}
+
+}  // namespace
+
+glance_status multiprocessor_count(int32_t *count) noexcept {
+  static std::atomic<int32_t> known[kKnownDevices];
+  return attribute_of_current(known, cudaDevAttrMultiProcessorCount, count);
+}
+
+glance_status compute_capability(int32_t *capability) noexcept {
+  static std::atomic<int32_t> majors[kKnownDevices];
+  static std::atomic<int32_t> minors[kKnownDevices];
+  int32_t major = 0;
+  int32_t minor = 0;
+  glance_status status = attribute_of_current(majors, cudaDevAttrComputeCapabilityMajor, &major);
+  if (status == GLANCE_OK) {
+    status = attribute_of_current(minors, cudaDevAttrComputeCapabilityMinor, &minor);
+  }
+  *capability = 10 * major + minor;
+  return status;
+}
+
+bool built_for_hopper() noexcept {
+#ifdef GLANCE_EMULATED_CUDA
+  return true;
+#else
+  static const bool built = std::strstr(GLANCE_CUDA_ARCHITECTURES, "90a") != nullptr;
+  return built;
+#endif
 }
 
 DeviceGuard::DeviceGuard(int index) noexcept {

@@ -4,10 +4,20 @@
 #include <cuda_runtime_api.h>
 #include <glance/core.h>
 
+#include <cstdint>
+
 namespace glance {
 
 // GLANCE_OK, or GLANCE_CUDA_ERROR with the runtime's own words after what.
 glance_status cuda_status(const char *what, cudaError_t error) noexcept;
+
+// Of the calling thread's current device. Both are asked for once.
+glance_status multiprocessor_count(int32_t *count) noexcept;
+// 10 * major + minor of its compute capability.
+glance_status compute_capability(int32_t *capability) noexcept;
+
+// Whether this library has machine code for sm_90a, without which its kernels for it are empty.
+bool built_for_hopper() noexcept;
 
 // Makes a device the calling thread's current one and puts the former back.
 class DeviceGuard {

@@ -1,5 +1,5 @@
-// lora_linear on CUDA: what its kernels get, how outputs are cut into tiles, and what is done with a
-// sum. A tile's rows belong to one segment, so its adapter is one choice, made when it starts.
+// lora_linear on CUDA: what its kernels get, how outputs are cut into tiles, and what is done with
+// a sum. A tile's rows belong to one segment, so its adapter is one choice, made when it starts.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -56,8 +56,8 @@ struct LinearParams {
   UpParams up[GLANCE_MAX_ADAPTERS];
 };
 
-// Rows begin to end - 1. Tiles of kTileRows rows are counted through all segments; the first of this
-// one is first_tile.
+// Rows begin to end - 1. Tiles of kTileRows rows are counted through all segments; the first of
+// this one is first_tile.
 struct SegmentParams {
   int32_t begin;
   int32_t end;
@@ -79,6 +79,9 @@ struct LoraParams {
   int32_t segment_count;
   // Of all segments.
   int32_t row_tiles;
+  // 1: h comes from the kernel right before on the stream, which itself came after all that wrote
+  // x. Then the products may start before that kernel is done. 0: x may come from it as well.
+  int32_t h_from_previous;
   // In device memory, or null: the adapter that a segment's adapter stands for.
   const int32_t *selection;
   DownParams down[GLANCE_MAX_ADAPTERS];
@@ -95,6 +98,14 @@ struct RowTileParams {
   // Or -1.
   int32_t adapter;
 };
+
+// By value, unlike std::min's: a reference to a constant is no use on the device.
+static __host__ __device__ __forceinline__ int32_t lesser(int32_t a, int32_t b) {
+  return a < b ? a : b;
+}
+static __host__ __device__ __forceinline__ int32_t greater(int32_t a, int32_t b) {
+  return a > b ? a : b;
+}
 
 // The adapter that rows of a segment get: an index, or -1 for none.
 static __host__ __device__ __forceinline__ int32_t selected(const LoraParams &p, int32_t adapter) {
@@ -117,8 +128,7 @@ static __host__ __device__ __forceinline__ RowTileParams row_tile_of(const LoraP
   }
   const SegmentParams &s = p.segments[low];
   const int32_t begin = s.begin + (tile - s.first_tile) * kTileRows;
-  const int32_t count = s.end - begin < kTileRows ? s.end - begin : kTileRows;
-  return {begin, count, selected(p, s.adapter)};
+  return {begin, lesser(s.end - begin, kTileRows), selected(p, s.adapter)};
 }
 
 // The value of y for a sum x W^T + h B^T at (row, column); gate and residual are of that place.

@@ -153,10 +153,10 @@ GLANCE_DEVICE void mbarrier_init_fence() {
 }
 // Arrives, and has the phase expect so many bytes more.
 GLANCE_DEVICE void mbarrier_arrive_expect(Mbarrier *barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 GLANCE_DEVICE void mbarrier_arrive(Mbarrier *barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
@@ -209,8 +209,8 @@ GLANCE_DEVICE void tensor_load(void *shared, const TensorMap *map, Mbarrier *bar
       "l"(map), "r"(shared_address(barrier)), "r"(column), "r"(row)
       : "memory");
 }
-// The same, to the same place in every block of the cluster whose bit is set in `blocks`, counted by
-// the barrier in the same place of each.
+// The same, to the same place in every block of the cluster whose bit is set in `blocks`, counted
+// by the barrier in the same place of each.
 GLANCE_DEVICE void tensor_load_multicast(void *shared, const TensorMap *map, Mbarrier *barrier,
                                          int column, int row, uint16_t blocks) {
   asm volatile(
