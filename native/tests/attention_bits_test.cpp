@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/attention_problem.h"
+#include "tests/variants.h"
 
 namespace {
 

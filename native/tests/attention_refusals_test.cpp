@@ -175,6 +175,13 @@ TEST(AttentionRefusals, StreamOnCpu) {
   EXPECT_TRUE(nothing_written(p));
 }
 
+TEST(AttentionRefusals, CudaIsUnsupported) {
+  AttentionProblem p = small();
+  p.args.device = GLANCE_CUDA;
+  EXPECT_EQ(p.run(), GLANCE_UNSUPPORTED);
+  EXPECT_TRUE(nothing_written(p));
+}
+
 // Sizes that are allowed, of memory that is one row, with a workspace that no machine has.
 TEST(AttentionRefusals, TooLargeIsOutOfMemory) {
   AttentionCase c;

@@ -11,6 +11,7 @@
 
 #include "tests/attention_oracle.h"
 #include "tests/attention_problem.h"
+#include "tests/variants.h"
 
 namespace {
 

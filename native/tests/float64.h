@@ -7,16 +7,17 @@
 #include <cstdint>
 #include <vector>
 
-#include "math/element.h"
+#include "tests/support.h"
+#include "tests/variants.h"
 
 namespace glance_test {
 
 // Half the distance between neighbouring f32 values around 1: what one rounding costs.
 constexpr double kF32Rounding = 1.0 / (1 << 24);
 
+// As rounded() of an f32 value, to which value is rounded first.
 inline double rounded(glance_dtype dtype, double value) {
-  const float wide = static_cast<float>(value);
-  return dtype == GLANCE_F32 ? wide : glance::to_f32(glance::to_bf16(wide));
+  return rounded(dtype, static_cast<float>(value));
 }
 
 // A value, and how far from it a right result may be before it is stored.
@@ -24,6 +25,11 @@ struct Bounded {
   double value = 0;
   double error = 0;
 };
+
+// How large an operation's error as a whole may be, relative to its result.
+inline double relative_limit(glance_dtype dtype) {
+  return dtype == GLANCE_F32 ? 1e-5 : dtype == GLANCE_BF16 ? 1e-2 : 2e-3;
+}
 
 // Whether got is what some value within the bounds is stored as.
 inline bool within(glance_dtype dtype, const Bounded &b, double got) {
@@ -50,10 +56,12 @@ class Products {
     terms_ += static_cast<double>(row.size());
   }
 
-  // Every product and every addition rounds once, in whatever order.
+  // Every product and every addition rounds once, in whatever order. Tensor cores may cut off what
+  // others round, which costs twice as much.
   Bounded at(int64_t n) const {
     const size_t i = static_cast<size_t>(n);
-    return {sum_[i], 1.01 * (terms_ + 2) * kF32Rounding * size_[i] + 1e-30};
+    const double rounding = on_cuda() ? 2 * kF32Rounding : kF32Rounding;
+    return {sum_[i], 1.01 * (terms_ + 2) * rounding * size_[i] + 1e-30};
   }
 
  private:

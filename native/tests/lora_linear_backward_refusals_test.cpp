@@ -8,7 +8,9 @@
 
 #include "tests/lora_backward_problem.h"
 #include "tests/matrix_handle.h"
+#include "tests/mirror.h"
 #include "tests/support.h"
+#include "tests/variants.h"
 
 namespace {
 
@@ -59,22 +61,75 @@ TEST(LoraLinearBackwardRefusals, Numbers) {
     refused_args("rank", [=](Args &a) { a.rank = size; });
   }
   refused_args("rank", [](Args &a) { a.rank = 257; });
-  refused_args("dtype", [](Args &a) { a.dtype = GLANCE_F16; });
+  refused_args("dtype", [](Args &a) { a.dtype = GLANCE_F16; });  // the matrix is not
   refused_args("dtype", [](Args &a) { a.dtype = 0; });
   refused_args("device", [](Args &a) { a.device = 2; });
-  refused_args("device", [](Args &a) { a.device = GLANCE_CUDA; });
-  refused_args("device_index", [](Args &a) { a.device_index = 1; });
+  // The matrix is on the other.
+  refused_args("device", [](Args &a) {
+    a.device = glance_test::on_cuda() ? GLANCE_CPU : GLANCE_CUDA;
+  });
+  refused_args("device_index", [](Args &a) { a.device_index = -1; });
   refused_args("reserved", [](Args &a) { a.reserved = 1; });
   refused_args("scale", [=](Args &a) { a.scale = inf; });
   refused_args("scale", [=](Args &a) { a.scale = inf - inf; });
 }
 
-TEST(LoraLinearBackwardRefusals, Stream) {
+TEST(LoraLinearBackwardRefusals, StreamOnCpu) {
+  GLANCE_CPU_ONLY();
   Tensors t(Case(), 3);
   const Call call(&t);
   int not_a_stream = 0;
   EXPECT_TRUE(
       glance_test::refused(glance_lora_linear_backward(&call.args, &not_a_stream), "stream"));
+}
+
+TEST(LoraLinearBackwardWorkspace, Query) {
+  Tensors t(Case(), 3);
+  const Call call(&t);
+  int64_t bytes = -1;
+  ASSERT_EQ(glance_lora_linear_backward_workspace(&call.args, &bytes), GLANCE_OK)
+      << glance_last_error();
+  if (!glance_test::on_cuda()) {
+    EXPECT_EQ(bytes, 0);
+  }
+  EXPECT_GE(bytes, 0);
+  EXPECT_TRUE(
+      glance_test::refused(glance_lora_linear_backward_workspace(&call.args, nullptr), "bytes"));
+  EXPECT_TRUE(glance_test::refused(glance_lora_linear_backward_workspace(nullptr, &bytes), "args"));
+  Args args = call.args;
+  args.rank = 257;
+  EXPECT_TRUE(glance_test::refused(glance_lora_linear_backward_workspace(&args, &bytes), "rank"));
+}
+
+// Too small by a byte, none at all, and misaligned; the same memory whole is taken.
+TEST(LoraLinearBackwardWorkspaceOnCuda, Refusals) {
+  if (!glance_test::on_cuda()) GTEST_SKIP() << "of CUDA only";
+  Case c;
+  c.rows = 6;
+  c.k = 8;
+  c.n = 5;
+  c.rank = 3;
+  Tensors t(c, 3);
+  const Call call(&t);
+  Args args = call.args;
+  const glance_test::Mirror mirror(
+      {&t.x, &t.dy, &t.down, &t.up, &t.dx, &t.d_down, &t.d_up});
+  mirror.place(&args.x, &args.dy, &args.down, &args.up, &args.dx, &args.d_down, &args.d_up);
+  int64_t bytes = 0;
+  ASSERT_EQ(glance_lora_linear_backward_workspace(&args, &bytes), GLANCE_OK)
+      << glance_last_error();
+  ASSERT_GT(bytes, 0);
+  const glance_test::Workspace workspace(bytes + 256);
+  const auto run = [&](void *memory, int64_t size) {
+    args.workspace = memory;
+    args.workspace_bytes = size;
+    return glance_lora_linear_backward(&args, nullptr);
+  };
+  EXPECT_TRUE(glance_test::refused(run(nullptr, bytes), "workspace_bytes"));
+  EXPECT_TRUE(glance_test::refused(run(workspace.data(), bytes - 1), "workspace_bytes"));
+  unsigned char *const odd_place = static_cast<unsigned char *>(workspace.data()) + 128;
+  EXPECT_TRUE(glance_test::refused(run(odd_place, bytes), "workspace"));
+  EXPECT_EQ(mirror.done(run(workspace.data(), bytes)), GLANCE_OK) << glance_last_error();
 }
 
 TEST(LoraLinearBackwardRefusals, Memory) {

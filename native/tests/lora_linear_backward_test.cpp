@@ -1,4 +1,5 @@
-// glance_lora_linear_backward against a float64 oracle, for every instruction set of this machine.
+// glance_lora_linear_backward against a float64 oracle, on every instruction set of this machine or on
+// CUDA.
 #include <glance/lora_linear.h>
 #include <gtest/gtest.h>
 
@@ -13,6 +14,7 @@
 #include "tests/float64.h"
 #include "tests/lora_backward_problem.h"
 #include "tests/support.h"
+#include "tests/variants.h"
 
 namespace {
 
@@ -81,8 +83,10 @@ Grid product(double factor, const Grid &a, const Grid &b) {
 
 // Whatever is kept between two products may be rounded to the call's type.
 Grid stored_between(glance_dtype dtype, Grid grid) {
-  const double half = dtype == GLANCE_F32 ? glance_test::kF32Rounding : 1.0 / 256;
-  for (Bounded &value : grid.all) value.error += half * (std::fabs(value.value) + value.error);
+  for (Bounded &value : grid.all) {
+    const double size = std::fabs(value.value) + value.error;
+    value.error += glance_test::kF32Rounding * size + glance_test::narrowing_error(dtype, size);
+  }
   return grid;
 }
 
@@ -130,7 +134,7 @@ testing::AssertionResult matches(const char *what, const Case &call, const Grid 
       squares += b.value * b.value;
     }
   }
-  const double limit = call.dtype == GLANCE_F32 ? 1e-5 : 1e-2;
+  const double limit = glance_test::relative_limit(call.dtype);
   // Few elements, or those of small K and N, which share a few factors, may all have cancelled.
   const bool many = got.rows * got.columns >= 16 && std::max(call.k, call.n) >= 16;
   if (many && !(errors <= limit * limit * squares)) {
@@ -143,10 +147,9 @@ testing::AssertionResult matches(const char *what, const Case &call, const Grid 
 void check_case(const Case &c, unsigned seed) {
   const Tensors before(c, seed);
   const Oracle oracle(before);
-  for (const glance::Isa isa : glance_test::isas()) {
-    SCOPED_TRACE(std::string(glance_test::name(isa)) + " " + c.name() +
-                 " seed=" + std::to_string(seed));
-    const glance_test::UseIsa use(isa);
+  for (const glance_test::Variant &variant : glance_test::variants()) {
+    SCOPED_TRACE(glance_test::name(variant) + " " + c.name() + " seed=" + std::to_string(seed));
+    const glance_test::UseVariant use(variant);
     Tensors after(before);
     ASSERT_EQ(Call(&after).run(), GLANCE_OK) << glance_last_error();
     ASSERT_TRUE(matches("dx", c, oracle.dx, after.dx));
@@ -161,9 +164,9 @@ void check_case(const Case &c, unsigned seed) {
   }
 }
 
-// Both types, and with accumulation or without.
+// All types, and with accumulation or without.
 void check_types(Case c, unsigned seed) {
-  for (const glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
+  for (const glance_dtype dtype : glance_test::dtypes()) {
     for (const bool accumulate : {false, true}) {
       c.dtype = dtype;
       c.accumulate = accumulate;
@@ -177,21 +180,27 @@ int64_t pick(std::mt19937 &random, int64_t least, int64_t most) {
   return std::uniform_int_distribution<int64_t>(least, most)(random);
 }
 
+template <typename T>
+T pick(std::mt19937 &random, const std::vector<T> &from) {
+  return from[static_cast<size_t>(pick(random, 0, static_cast<int64_t>(from.size()) - 1))];
+}
+
 TEST(LoraLinearBackward, Sizes) {
   unsigned seed = glance_test::first_seed();
   for (const int64_t rows : {1, 2, 3, 7, 16, 31, 33}) {
     for (const int64_t k : {1, 15, 16, 17, 33, 47, 65, 130}) {
       for (const int64_t n : {1, 3, 16, 31, 33, 64, 100}) {
-        if (++seed % glance_test::kSweepStep != 0) continue;
+        if (++seed % glance_test::sweep_step(1, 15) != 0) continue;
         std::mt19937 random(seed);
         Case c;
-        c.dtype = pick(random, 0, 1) == 0 ? GLANCE_F32 : GLANCE_BF16;
+        c.dtype = pick(random, glance_test::dtypes());
         c.rows = rows;
         c.k = k;
         c.n = n;
         c.rank = pick(random, 1, 20);
         c.gap = pick(random, 0, 2);
         c.offset = pick(random, 0, 3);
+        c.aligned = pick(random, 0, 1) == 1;
         c.accumulate = pick(random, 0, 1) == 1;
         check_case(c, seed);
         if (HasFatalFailure()) return;
@@ -210,8 +219,36 @@ TEST(LoraLinearBackward, Ranks) {
     c.rank = rank;
     c.gap = 1;
     c.offset = 1;
+    c.aligned = rank % 2 == 0;
     check_types(c, ++seed);
     if (HasFatalFailure()) return;
+  }
+}
+
+// Around the borders of CUDA's tiles, in layouts that its fastest paths take and in others.
+TEST(LoraLinearBackward, TileBorders) {
+  unsigned seed = glance_test::first_seed();
+  for (const int64_t rows : {1, 127, 129, 300}) {
+    for (const int64_t k : {8, 63, 128, 257}) {
+      for (const int64_t n : {8, 65, 256}) {
+        for (const bool aligned : {false, true}) {
+          if (++seed % glance_test::sweep_step(1, 15) != 0) continue;
+          std::mt19937 random(seed);
+          Case c;
+          c.dtype = pick(random, glance_test::dtypes());
+          c.rows = rows;
+          c.k = k;
+          c.n = n;
+          c.rank = pick(random, std::vector<int64_t>{4, 8, 16, 33, 64});
+          c.gap = pick(random, 0, 1);
+          c.offset = pick(random, 0, 1);
+          c.aligned = aligned;
+          c.accumulate = pick(random, 0, 1) == 1;
+          check_case(c, seed);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
   }
 }
 
@@ -219,52 +256,49 @@ TEST(LoraLinearBackward, LargeSizes) {
   unsigned seed = glance_test::first_seed();
   const int64_t sizes[][3] = {{769, 67, 131}, {105, 192, 576}, {5, 2053, 67}, {67, 131, 3001}};
   for (const auto &size : sizes) {
+    if (++seed % glance_test::sweep_step(1, 4) != 0) continue;
     Case c;
     c.rows = size[0];
     c.k = size[1];
     c.n = size[2];
     c.rank = 17;
-    check_types(c, ++seed);
+    check_types(c, seed);
     if (HasFatalFailure()) return;
   }
 }
 
 TEST(LoraLinearBackward, RandomShapes) {
   unsigned seed = glance_test::first_seed() + 100000;
-  for (unsigned i = 0; i < 200; i += glance_test::kSweepStep) {
+  for (unsigned i = 0; i < 200; i += glance_test::sweep_step(1, 20)) {
     std::mt19937 random(++seed);
     Case c;
-    c.dtype = pick(random, 0, 1) == 0 ? GLANCE_F32 : GLANCE_BF16;
+    c.dtype = pick(random, glance_test::dtypes());
     c.rows = pick(random, 1, 150);
     c.k = pick(random, 1, 200);
     c.n = pick(random, 1, 200);
     c.rank = pick(random, 1, 70);
     c.gap = pick(random, 0, 5);
     c.offset = pick(random, 0, 3);
+    c.aligned = pick(random, 0, 1) == 1;
     c.accumulate = pick(random, 0, 1) == 1;
     check_case(c, seed);
     if (HasFatalFailure()) return;
   }
 }
 
-// For both types on every instruction set, with sizes that are worth several threads.
+// For all types in every way of computing, with sizes that are worth several threads.
 void for_each_variant(const std::function<void(const Case &)> &check) {
-  for (const glance::Isa isa : glance_test::isas()) {
-    for (const glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
-      Case c;
-      c.dtype = dtype;
-      c.rows = 203;
-      c.k = 301;
-      c.n = 130;
-      c.rank = 19;
-      c.gap = 1;
-      SCOPED_TRACE(std::string(glance_test::name(isa)) + " " + c.name() +
-                   " seed=" + std::to_string(glance_test::first_seed()));
-      const glance_test::UseIsa use(isa);
-      check(c);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
+  glance_test::for_each_variant([&](glance_dtype dtype) {
+    Case c;
+    c.dtype = dtype;
+    c.rows = 203;
+    c.k = 301;
+    c.n = 130;
+    c.rank = 19;
+    c.gap = 1;
+    SCOPED_TRACE(c.name());
+    check(c);
+  });
 }
 
 TEST(LoraLinearBackward, AnOutputThatIsNullIsNotComputed) {
@@ -290,6 +324,7 @@ TEST(LoraLinearBackward, AnOutputThatIsNullIsNotComputed) {
 }
 
 TEST(LoraLinearBackward, SameBitsForAnyNumberOfThreads) {
+  GLANCE_CPU_ONLY();
   for_each_variant([](const Case &c) {
     const Tensors before(c, glance_test::first_seed());
     const auto with_threads = [&](int32_t threads) {

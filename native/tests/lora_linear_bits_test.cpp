@@ -8,15 +8,16 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/lora_problem.h"
+#include "tests/variants.h"
 
 namespace {
 
-using glance_test::for_each_variant;
 using glance_test::LoraCall;
 using glance_test::LoraCase;
 using glance_test::LoraTensors;
@@ -37,10 +38,26 @@ LoraCase mixed(glance_dtype dtype) {
   return c;
 }
 
+// As above, of multiples of 16 bytes where some CUDA code asks for that.
+LoraCase mixed_for_matmul(glance_dtype dtype) {
+  LoraCase c = mixed(dtype);
+  c.aligned = glance_test::current_matmul() == GLANCE_MATMUL_WGMMA;
+  return c;
+}
+
 LoraTensors result_of(const LoraTensors &before) {
   LoraTensors after(before);
   EXPECT_EQ(LoraCall(&after).run(), GLANCE_OK) << glance_last_error();
   return after;
+}
+
+// For every type and code that multiplies; of those, what wgmma does not do is left out.
+template <typename Check>
+void for_each_matmul(const Check &check) {
+  glance_test::for_each_variant(glance_test::matmul_variants(), [&](glance_dtype dtype) {
+    if (glance_test::current_matmul() == GLANCE_MATMUL_WGMMA && dtype == GLANCE_F32) return;
+    check(dtype);
+  });
 }
 
 // The first place where the two differ in an output, of those that a caller asks about.
@@ -64,7 +81,8 @@ testing::AssertionResult same_y(const LoraTensors &a, const LoraTensors &b,
 bool everywhere(size_t, int64_t, int64_t) { return true; }
 
 TEST(LoraLinearBits, SameForAnyNumberOfThreads) {
-  for_each_variant([](glance_dtype dtype) {
+  GLANCE_CPU_ONLY();
+  for_each_matmul([](glance_dtype dtype) {
     // Many rows and few columns, and the other way round.
     LoraCase tall = mixed(dtype);
     tall.rows = 700;
@@ -88,13 +106,14 @@ TEST(LoraLinearBits, SameForAnyNumberOfThreads) {
 }
 
 TEST(LoraLinearBits, SameForARowAloneAndAmongOthers) {
-  for_each_variant([](glance_dtype dtype) {
+  for_each_matmul([](glance_dtype dtype) {
     for (const bool given_h : {false, true}) {
-      LoraCase c = mixed(dtype);
+      LoraCase c = mixed_for_matmul(dtype);
       c.given_h = given_h;
       const LoraTensors before(c, glance_test::first_seed());
       const LoraTensors whole = result_of(before);
       for (const int64_t chunk : {1, 6, 15, 48}) {
+        if (glance_test::emulated() && chunk < 15) continue;
         LoraTensors parts(before);
         LoraCall call(&parts);
         for (int64_t begin = 0; begin < c.rows; begin += chunk) {
@@ -109,8 +128,9 @@ TEST(LoraLinearBits, SameForARowAloneAndAmongOthers) {
 
 // Threads of the caller that share the matrices.
 TEST(LoraLinearBits, SameInConcurrentCalls) {
-  for_each_variant([](glance_dtype dtype) {
-    LoraTensors first(mixed(dtype), glance_test::first_seed());
+  if (glance_test::emulated()) GTEST_SKIP() << "the emulator runs one kernel at a time";
+  for_each_matmul([](glance_dtype dtype) {
+    LoraTensors first(mixed_for_matmul(dtype), glance_test::first_seed());
     LoraTensors second(first), third(first);
     const LoraCall call(&first);
     const auto run_into = [&](LoraTensors *t) {
@@ -149,8 +169,8 @@ void store_h(LoraTensors *t) {
 }
 
 TEST(LoraLinearBits, GivenHEqualsComputedH) {
-  for_each_variant([](glance_dtype dtype) {
-    LoraCase c = mixed(dtype);
+  for_each_matmul([](glance_dtype dtype) {
+    LoraCase c = mixed_for_matmul(dtype);
     c.adapters = 1;
     c.segments = {{0, 40, 0, 0}, {40, 50, -1, 0}, {50, 97, 0, 0}};
     for (auto &linear : c.linears) linear.ranks.resize(1);
@@ -172,7 +192,7 @@ const float kInfinity = std::numeric_limits<float>::infinity();
 // What spoil did reaches the asked outputs, where nothing is finite any more, and no others.
 void check_spread(glance_dtype dtype, const std::function<void(LoraTensors &)> &spoil,
                   const std::function<bool(size_t, int64_t, int64_t)> &reached) {
-  const LoraTensors clean(mixed(dtype), glance_test::first_seed());
+  const LoraTensors clean(mixed_for_matmul(dtype), glance_test::first_seed());
   LoraTensors spoiled(clean);
   spoil(spoiled);
   const LoraTensors right = result_of(clean);
@@ -192,7 +212,7 @@ void check_spread(glance_dtype dtype, const std::function<void(LoraTensors &)> &
 }
 
 TEST(LoraLinearBits, NonFiniteInputStaysInItsRow) {
-  for_each_variant([](glance_dtype dtype) {
+  for_each_matmul([](glance_dtype dtype) {
     for (const float bad : {kNan, kInfinity}) {
       for (const int64_t row : {0, 13, 31, 96}) {
         check_spread(
@@ -204,7 +224,7 @@ TEST(LoraLinearBits, NonFiniteInputStaysInItsRow) {
 }
 
 TEST(LoraLinearBits, NonFiniteWeightStaysInItsColumn) {
-  for_each_variant([](glance_dtype dtype) {
+  for_each_matmul([](glance_dtype dtype) {
     for (const float bad : {kNan, kInfinity}) {
       for (const int64_t column : {0, 47, 299}) {
         check_spread(
@@ -216,7 +236,7 @@ TEST(LoraLinearBits, NonFiniteWeightStaysInItsColumn) {
 }
 
 TEST(LoraLinearBits, NonFiniteBiasStaysInItsColumn) {
-  for_each_variant([](glance_dtype dtype) {
+  for_each_matmul([](glance_dtype dtype) {
     check_spread(
         dtype, [&](LoraTensors &t) { t.bias[2].set(0, 129, kNan); },
         [&](size_t g, int64_t, int64_t n) { return g == 2 && n == 129; });
@@ -224,7 +244,7 @@ TEST(LoraLinearBits, NonFiniteBiasStaysInItsColumn) {
 }
 
 TEST(LoraLinearBits, NonFiniteAdapterStaysInItsRows) {
-  for_each_variant([](glance_dtype dtype) {
+  for_each_matmul([](glance_dtype dtype) {
     check_spread(
         dtype, [&](LoraTensors &t) { t.up[1][0].set(7, 32, kNan); },
         [&](size_t g, int64_t i, int64_t n) { return g == 0 && n == 7 && 32 <= i && i < 60; });
@@ -232,6 +252,90 @@ TEST(LoraLinearBits, NonFiniteAdapterStaysInItsRows) {
     check_spread(
         dtype, [&](LoraTensors &t) { t.down[0].set(16, 0, kNan); },
         [&](size_t g, int64_t i, int64_t) { return g == 2 && (i < 31 || i >= 60); });
+  });
+}
+
+// One set of arguments whose adapters are chosen anew in device memory before each call.
+class SwitchedCall {
+ public:
+  explicit SwitchedCall(LoraTensors *tensors)
+      : call_(tensors),
+        selection_(GLANCE_F32, 1, tensors->c.adapters),
+        mirror_(all_buffers()),
+        linears_(call_.linears),
+        args_(call_.args) {
+    args_.adapters.selection = static_cast<const int32_t *>(selection_.data());
+    mirror_.place(&args_.x, &args_.h, &args_.adapters.selection);
+    for (glance_linear &l : linears_) mirror_.place(&l.bias, &l.y, &l.gate, &l.residual);
+    args_.linears = linears_.data();
+    int64_t bytes = 0;
+    EXPECT_EQ(glance_lora_linear_workspace(&args_, &bytes), GLANCE_OK) << glance_last_error();
+    workspace_.emplace(bytes);
+    args_.workspace = workspace_->data();
+    args_.workspace_bytes = bytes;
+  }
+
+  void run(const std::vector<int32_t> &chosen) {
+    glance_test::upload(const_cast<int32_t *>(args_.adapters.selection), chosen.data(),
+                        chosen.size() * sizeof chosen[0]);
+    EXPECT_EQ(mirror_.done(glance_lora_linear(&args_, nullptr)), GLANCE_OK) << glance_last_error();
+  }
+
+ private:
+  std::vector<glance_test::Buffer *> all_buffers() {
+    std::vector<glance_test::Buffer *> all = call_.buffers();
+    all.push_back(&selection_);
+    return all;
+  }
+
+  LoraCall call_;
+  glance_test::Buffer selection_;
+  glance_test::Mirror mirror_;
+  std::vector<glance_linear> linears_;
+  std::optional<glance_test::Workspace> workspace_;
+  glance_lora_linear_args args_;
+};
+
+// What a table without a selection gives for the adapters that the selection chooses.
+LoraTensors chosen_by_hand(const LoraTensors &before, const std::vector<int32_t> &chosen) {
+  LoraTensors after(before);
+  for (glance_segment &s : after.c.segments) {
+    if (s.adapter >= 0) s.adapter = chosen[static_cast<size_t>(s.adapter)];
+  }
+  EXPECT_EQ(LoraCall(&after).run(), GLANCE_OK) << glance_last_error();
+  return after;
+}
+
+void check_switches(const LoraCase &c, int count) {
+  const LoraTensors before(c, glance_test::first_seed());
+  const std::vector<std::vector<int32_t>> choices = {{0, 1}, {1, 0}, {-1, 1}, {0, -1}, {1, 1}};
+  std::vector<LoraTensors> want;
+  for (const auto &chosen : choices) want.push_back(chosen_by_hand(before, chosen));
+  LoraTensors after(before);
+  SwitchedCall call(&after);
+  for (int i = 0; i < count; ++i) {
+    const size_t choice = static_cast<size_t>(i) % choices.size();
+    call.run(choices[choice]);
+    for (size_t g = 0; g < after.y.size(); ++g) {
+      ASSERT_TRUE(after.y[g].bytes == want[choice].y[g].bytes)
+          << "linear " << g << " after " << i << " switches";
+    }
+  }
+}
+
+TEST(LoraLinearBitsOnCuda, AdapterSwitchesInDeviceMemory) {
+  if (!glance_test::on_cuda()) GTEST_SKIP() << "of CUDA only";
+  for_each_matmul([](glance_dtype dtype) {
+    LoraCase c;
+    c.dtype = dtype;
+    c.rows = 40;
+    c.k = 64;
+    c.aligned = true;
+    c.adapters = 2;
+    c.segments = {{0, 17, 0, 0}, {17, 20, -1, 0}, {20, 40, 1, 0}};
+    c.linears = {{48, true, GLANCE_EPILOGUE_NONE, 1, false, {16, 8}},
+                 {16, false, GLANCE_EPILOGUE_GELU_TANH, 1, false, {0, 16}}};
+    check_switches(c, glance_test::emulated() ? 25 : 10000 / 9 * 2);
   });
 }
 

@@ -9,6 +9,7 @@
 
 #include "tests/lora_problem.h"
 #include "tests/matrix_handle.h"
+#include "tests/variants.h"
 
 namespace {
 
@@ -17,6 +18,7 @@ using glance_test::LoraCall;
 using glance_test::LoraCase;
 using glance_test::LoraTensors;
 using glance_test::MatrixHandle;
+using glance_test::on_cuda;
 
 constexpr int64_t kHuge = std::numeric_limits<int64_t>::max() / 2;
 
@@ -68,7 +70,15 @@ TEST(LoraLinearRefusals, Args) {
   EXPECT_TRUE(glance_test::refused(glance_lora_linear(nullptr, nullptr), "args"));
 }
 
-TEST(LoraLinearRefusals, Stream) {
+TEST(LoraLinearRefusals, WhatIsOfCudaIsRefusedOnCpu) {
+  GLANCE_CPU_ONLY();
+  const int32_t selection[] = {0, 1};
+  expect_refused("selection", [&](LoraCall &c) { c.args.adapters.selection = selection; });
+  expect_refused("device_index", [](LoraCall &c) { c.args.device_index = 1; });
+}
+
+TEST(LoraLinearRefusals, StreamOnCpu) {
+  GLANCE_CPU_ONLY();
   LoraTensors tensors(small(false), 3);
   const LoraTensors before(tensors);
   const LoraCall call(&tensors);
@@ -83,13 +93,18 @@ TEST(LoraLinearRefusals, Numbers) {
   expect_refused("rows", [](LoraCall &c) { c.args.rows = -1; });
   expect_refused("linear_count", [](LoraCall &c) { c.args.linear_count = -1; });
   expect_refused("linear_count", [](LoraCall &c) { c.args.linear_count = 9; });
-  expect_refused("dtype", [](LoraCall &c) { c.args.dtype = GLANCE_F16; });
+  expect_refused("dtype", [](LoraCall &c) { c.args.dtype = GLANCE_F16; });  // the matrices are not
   expect_refused("dtype", [](LoraCall &c) { c.args.dtype = 0; });
+  expect_refused("dtype", [](LoraCall &c) { c.args.dtype = 4; });
   expect_refused("device", [](LoraCall &c) { c.args.device = 2; });
   expect_refused("device", [](LoraCall &c) { c.args.device = -1; });
-  expect_refused("device", [](LoraCall &c) { c.args.device = GLANCE_CUDA; });
-  expect_refused("device_index", [](LoraCall &c) { c.args.device_index = 1; });
+  // The matrices are on the other.
+  expect_refused("device",
+                 [](LoraCall &c) { c.args.device = on_cuda() ? GLANCE_CPU : GLANCE_CUDA; });
   expect_refused("device_index", [](LoraCall &c) { c.args.device_index = -1; });
+  expect_refused("reserved", [](LoraCall &c) { c.args.reserved = 1; });
+  expect_refused("matmul", [](LoraCall &c) { c.args.matmul = -1; });
+  expect_refused("matmul", [](LoraCall &c) { c.args.matmul = GLANCE_MATMUL_CUBLASLT + 1; });
   expect_refused("epilogue", [](LoraCall &c) { c.linears[0].epilogue = 3; });
   expect_refused("epilogue", [](LoraCall &c) { c.linears[1].epilogue = -1; });
   expect_refused("reserved", [](LoraCall &c) { c.linears[1].reserved = 1; });
@@ -226,6 +241,87 @@ TEST(LoraLinearRefusals, OutputsThatOverlapEachOther) {
   expect_refused("y", [](LoraCall &c) { c.linears[0].y = c.t.y[1].at(5, 6); });
 }
 
+TEST(LoraLinearWorkspace, NothingIsNeededOnCpuOrWithoutH) {
+  const auto needed = [](const LoraCase &c) {
+    LoraTensors tensors(c, 3);
+    const LoraCall call(&tensors);
+    int64_t bytes = -1;
+    EXPECT_EQ(glance_lora_linear_workspace(&call.args, &bytes), GLANCE_OK) << glance_last_error();
+    return bytes;
+  };
+  LoraCase without = small(false);
+  without.adapters = 0;
+  without.segments.clear();
+  for (auto &linear : without.linears) linear.ranks.clear();
+  EXPECT_EQ(needed(without), 0);
+  EXPECT_EQ(needed(small(true)), 0);
+  if (on_cuda()) {
+    // h, of 6 rows and a largest R of 6, in 2 bytes each.
+    EXPECT_GE(needed(small(false)), 6 * 6 * 2);
+  } else {
+    EXPECT_EQ(needed(small(false)), 0);
+  }
+}
+
+TEST(LoraLinearWorkspace, TheQueryReadsNoTensors) {
+  LoraTensors tensors(small(false), 3);
+  LoraCall call(&tensors);
+  int64_t whole = -1, without = -1, none = -1;
+  ASSERT_EQ(glance_lora_linear_workspace(&call.args, &whole), GLANCE_OK) << glance_last_error();
+  call.args.x = nullptr;
+  for (glance_linear &l : call.linears) l.y = nullptr;
+  ASSERT_EQ(glance_lora_linear_workspace(&call.args, &without), GLANCE_OK) << glance_last_error();
+  EXPECT_EQ(without, whole);
+  call.args.rows = 0;
+  for (glance_segment &s : call.segments) s.begin = s.end = 0;
+  ASSERT_EQ(glance_lora_linear_workspace(&call.args, &none), GLANCE_OK) << glance_last_error();
+  EXPECT_EQ(none, 0);
+}
+
+TEST(LoraLinearWorkspace, TheQueryRefusesWhatTheCallRefuses) {
+  LoraTensors tensors(small(false), 3);
+  const LoraCall call(&tensors);
+  int64_t bytes = -1;
+  EXPECT_TRUE(glance_test::refused(glance_lora_linear_workspace(&call.args, nullptr), "bytes"));
+  EXPECT_TRUE(glance_test::refused(glance_lora_linear_workspace(nullptr, &bytes), "args"));
+  EXPECT_EQ(bytes, 0);
+  glance_lora_linear_args args = call.args;
+  args.adapters.segment_count = 2;
+  EXPECT_TRUE(glance_test::refused(glance_lora_linear_workspace(&args, &bytes), "segments"));
+  args = call.args;
+  args.matmul = 9;
+  EXPECT_TRUE(glance_test::refused(glance_lora_linear_workspace(&args, &bytes), "matmul"));
+}
+
+// Too small by a byte, none at all, and misaligned; the same memory whole is taken.
+TEST(LoraLinearWorkspaceOnCuda, Refusals) {
+  if (!on_cuda()) GTEST_SKIP() << "of CUDA only";
+  LoraTensors tensors(small(false), 3);
+  LoraCall call(&tensors);
+  glance_lora_linear_args args = call.args;
+  const glance_test::Mirror mirror(call.buffers());
+  mirror.place(&args.x);
+  for (glance_linear &l : call.linears) mirror.place(&l.bias, &l.y, &l.gate, &l.residual);
+  int64_t bytes = 0;
+  ASSERT_EQ(glance_lora_linear_workspace(&args, &bytes), GLANCE_OK) << glance_last_error();
+  const glance_test::Workspace workspace(bytes + 256);
+  const auto run = [&](void *memory, int64_t size) {
+    args.workspace = memory;
+    args.workspace_bytes = size;
+    return glance_lora_linear(&args, nullptr);
+  };
+  EXPECT_TRUE(glance_test::refused(run(nullptr, bytes), "workspace_bytes"));
+  EXPECT_TRUE(glance_test::refused(run(workspace.data(), bytes - 1), "workspace_bytes"));
+  EXPECT_TRUE(glance_test::refused(run(workspace.data(), -1), "workspace_bytes"));
+  unsigned char *const odd_place = static_cast<unsigned char *>(workspace.data()) + 128;
+  EXPECT_TRUE(glance_test::refused(run(odd_place, bytes), "workspace"));
+  const int32_t *const selection = static_cast<const int32_t *>(odd(workspace.data()));
+  args.adapters.selection = selection;
+  EXPECT_TRUE(glance_test::refused(run(workspace.data(), bytes), "selection"));
+  args.adapters.selection = nullptr;
+  EXPECT_EQ(mirror.done(run(workspace.data(), bytes)), GLANCE_OK) << glance_last_error();
+}
+
 // Two outputs side by side in one matrix, wide enough; second_column and stride of the second vary.
 glance_status run_joined(int64_t second_column, int64_t second_stride) {
   LoraCase c;
@@ -241,7 +337,7 @@ glance_status run_joined(int64_t second_column, int64_t second_stride) {
   call.linears[1].y = both.at(0, second_column);
   call.linears[1].y_stride = second_stride;
   const Buffer before(both);
-  const glance_status status = call.run();
+  const glance_status status = call.run({&both});
   EXPECT_TRUE(status == GLANCE_OK || both.bytes == before.bytes) << "wrote all the same";
   return status;
 }

@@ -149,7 +149,7 @@ inline testing::AssertionResult matches(const LoraOracle &oracle, const LoraTens
         squares += want.value * want.value;
       }
     }
-    const double limit = c.dtype == GLANCE_F32 ? 1e-5 : 1e-2;
+    const double limit = relative_limit(c.dtype);
     // Few elements, or those of small K and N, which share a few factors, may all have cancelled.
     const bool many = c.rows * c.linears[g].n >= 16 && std::max(c.k, c.linears[g].n) >= 16;
     if (many && !(errors <= limit * limit * squares)) {

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "tests/matrix_handle.h"
+#include "tests/mirror.h"
 #include "tests/support.h"
+#include "tests/variants.h"
 
 namespace glance_test {
 
@@ -31,6 +33,8 @@ struct LoraCase {
   int64_t k = 1;
   int64_t gap = 0;
   int64_t offset = 0;
+  // Offsets and strides are rounded up to multiples of 8 elements: 16 bytes in the narrow types.
+  bool aligned = false;
   int32_t adapters = 0;
   std::vector<LinearCase> linears;
   std::vector<glance_segment> segments;
@@ -41,6 +45,21 @@ struct LoraCase {
   bool given_h = false;
   // Every y is a column range of one matrix.
   bool joined_y = false;
+
+  int64_t rounded_up(int64_t elements) const { return aligned ? (elements + 7) / 8 * 8 : elements; }
+  // A tensor of a call, with some multiples of the gap and the offset.
+  Buffer buffer(int64_t r, int64_t columns, int64_t gaps = 1, int64_t offsets = 1) const {
+    const int64_t stride = rounded_up(columns + gaps * gap);
+    return Buffer(dtype, r, columns, stride - columns, rounded_up(offsets * offset));
+  }
+
+  // What GLANCE_MATMUL_WGMMA asks for, on a device that has it.
+  bool fits_wgmma() const {
+    const auto fits = [](const Buffer &b) {
+      return reinterpret_cast<uintptr_t>(b.data()) % 16 == 0 && b.stride % 8 == 0;
+    };
+    return dtype != GLANCE_F32 && fits(buffer(rows, k)) && fits(buffer(1, k, 2));
+  }
 
   int64_t rank(int32_t adapter, size_t linear) const {
     return linears[linear].ranks[static_cast<size_t>(adapter)];
@@ -73,9 +92,9 @@ struct LoraCase {
   std::string name() const {
     std::string text = std::string(glance_test::name(dtype)) + " rows=" + std::to_string(rows) +
                        " K=" + std::to_string(k) + " gap=" + std::to_string(gap) +
-                       " offset=" + std::to_string(offset) + (shared_down ? " shared down" : "") +
-                       (given_h ? " given h" : "") + (joined_y ? " joined y" : "") +
-                       " spare=" + std::to_string(spare);
+                       " offset=" + std::to_string(offset) + (aligned ? " aligned" : "") +
+                       (shared_down ? " shared down" : "") + (given_h ? " given h" : "") +
+                       (joined_y ? " joined y" : "") + " spare=" + std::to_string(spare);
     for (const LinearCase &l : linears) {
       text += "\n  linear N=" + std::to_string(l.n) + (l.bias ? " bias" : "") +
               " epilogue=" + std::to_string(l.epilogue) +
@@ -102,9 +121,7 @@ struct LoraTensors {
   std::vector<float> scale;
 
   LoraTensors(const LoraCase &shape, unsigned seed)
-      : c(shape),
-        x(c.dtype, c.rows, c.k, c.gap, c.offset),
-        h(c.dtype, c.rows, c.h_columns(), c.gap, c.offset) {
+      : c(shape), x(c.buffer(c.rows, c.k)), h(c.buffer(c.rows, c.h_columns())) {
     std::mt19937 random(seed);
     x.fill(random);
     for (const LinearCase &l : c.linears) add_linear(l, random);
@@ -117,7 +134,8 @@ struct LoraTensors {
   const Buffer &y_of(size_t linear) const { return c.joined_y ? y[0] : y[linear]; }
   int64_t y_column(size_t linear) const {
     int64_t column = 0;
-    for (size_t g = 0; g < linear && c.joined_y; ++g) column += c.linears[g].n + c.gap;
+    for (size_t g = 0; g < linear && c.joined_y; ++g)
+      column += c.rounded_up(c.linears[g].n + c.gap);
     return column;
   }
   float get_y(size_t linear, int64_t row, int64_t column) const {
@@ -126,14 +144,14 @@ struct LoraTensors {
 
  private:
   void add_linear(const LinearCase &l, std::mt19937 &random) {
-    weight.emplace_back(c.dtype, l.n, c.k, 2 * c.gap, c.offset);
+    weight.push_back(c.buffer(l.n, c.k, 2));
     weight.back().fill(random, 1 / std::sqrt(static_cast<float>(c.k)));
-    bias.emplace_back(c.dtype, 1, l.n, 0, c.offset);
+    bias.push_back(c.buffer(1, l.n, 0));
     bias.back().fill(random);
     const int64_t gates = (c.rows + l.rows_per_gate - 1) / l.rows_per_gate;
-    gate.emplace_back(c.dtype, gates, l.n, 3 * c.gap, c.offset);
+    gate.push_back(c.buffer(gates, l.n, 3));
     gate.back().fill(random);
-    residual.emplace_back(c.dtype, c.rows, l.n, c.gap, 2 * c.offset);
+    residual.push_back(c.buffer(c.rows, l.n, 1, 2));
     residual.back().fill(random);
   }
 
@@ -141,9 +159,9 @@ struct LoraTensors {
     const size_t count = c.linears.size();
     if (c.joined_y) {
       const int64_t columns = y_column(count - 1) + c.linears.back().n;
-      y.emplace_back(c.dtype, c.rows, columns, c.gap, c.offset);
+      y.push_back(c.buffer(c.rows, columns));
     } else {
-      for (const LinearCase &l : c.linears) y.emplace_back(c.dtype, c.rows, l.n, c.gap, c.offset);
+      for (const LinearCase &l : c.linears) y.push_back(c.buffer(c.rows, l.n));
     }
     for (size_t g = 0; g < count; ++g) {
       for (int64_t i = 0; i < c.rows && c.linears[g].in_place; ++i) {
@@ -155,13 +173,13 @@ struct LoraTensors {
   }
 
   void add_adapter(int32_t adapter, std::mt19937 &random) {
-    down.emplace_back(c.dtype, c.down_rows(adapter), c.k, c.gap, c.offset);
+    down.push_back(c.buffer(c.down_rows(adapter), c.k));
     down.back().fill(random, 1 / std::sqrt(static_cast<float>(c.k)));
     scale.push_back(std::uniform_real_distribution<float>(-2.0f, 2.0f)(random));
     up.emplace_back();
     for (size_t g = 0; g < c.linears.size(); ++g) {
       const int64_t rank = c.rank(adapter, g);
-      up.back().emplace_back(c.dtype, c.linears[g].n, rank, c.gap, c.offset);
+      up.back().push_back(c.buffer(c.linears[g].n, rank));
       up.back().back().fill(random, 1 / std::sqrt(static_cast<float>(std::max<int64_t>(rank, 1))));
     }
   }
@@ -176,7 +194,28 @@ struct LoraTensors {
   }
 };
 
-// The struct over the tensors, which must outlive it, with matrices for the instruction set in use.
+// Runs a call whose struct and linears point into these buffers, with the workspace it asks for.
+inline glance_status run_lora_linear(glance_lora_linear_args args,
+                                     std::vector<glance_linear> linears,
+                                     const std::vector<Buffer *> &buffers) {
+  if (!on_cuda()) return glance_lora_linear(&args, nullptr);
+  const Mirror mirror(buffers);
+  mirror.place(&args.x, &args.h, &args.adapters.selection);
+  for (glance_linear &l : linears) mirror.place(&l.bias, &l.y, &l.gate, &l.residual);
+  if (args.linears != nullptr) args.linears = linears.data();
+  int64_t bytes = 0;
+  // What it refuses, the call itself refuses as well.
+  if (glance_lora_linear_workspace(&args, &bytes) != GLANCE_OK) bytes = 0;
+  const Workspace workspace(bytes);
+  args.workspace = workspace.data();
+  args.workspace_bytes = bytes;
+  const glance_status status = mirror.done(glance_lora_linear(&args, nullptr));
+  EXPECT_TRUE(workspace.guard_untouched()) << "wrote behind its workspace of " << bytes;
+  return status;
+}
+
+// The struct over the tensors, which must outlive it, with matrices for the device and instruction
+// set in use.
 class LoraCall {
  public:
   explicit LoraCall(LoraTensors *tensors) : t(*tensors), segments(tensors->c.segments) {
@@ -197,11 +236,33 @@ class LoraCall {
     args.h = c.given_h ? t.h.data() : nullptr;
     args.h_stride = t.h.stride;
     args.dtype = c.dtype;
+    args.device = device();
+    args.matmul = current_matmul();
   }
   LoraCall(const LoraCall &) = delete;
   LoraCall &operator=(const LoraCall &) = delete;
 
-  glance_status run() const { return glance_lora_linear(&args, nullptr); }
+  // Of what args points to, others are buffers that are not the tensors'.
+  glance_status run(const std::vector<Buffer *> &others = {}) const {
+    std::vector<Buffer *> all = buffers();
+    all.insert(all.end(), others.begin(), others.end());
+    return run_lora_linear(args, linears, all);
+  }
+
+  // The tensors that are not matrices.
+  std::vector<Buffer *> buffers() const {
+    std::vector<Buffer *> all = {&t.x, &t.h};
+    for (std::vector<Buffer> *some : {&t.bias, &t.gate, &t.residual, &t.y}) {
+      for (Buffer &buffer : *some) all.push_back(&buffer);
+    }
+    return all;
+  }
+
+  // What a right call comes to: the code in use may be made for other shapes.
+  glance_status expected() const {
+    const bool refused = args.matmul == GLANCE_MATMUL_WGMMA && !t.c.fits_wgmma();
+    return refused ? GLANCE_UNSUPPORTED : GLANCE_OK;
+  }
 
   // The same rows in a call of their own. begin must be where a gate begins if there are more rows.
   glance_status run_rows(int64_t begin, int64_t end) {
@@ -226,7 +287,7 @@ class LoraCall {
     part.linears = part_linears.data();
     part.adapters.segments = part_segments.data();
     if (part.h != nullptr) part.h = t.h.at(begin, 0);
-    return glance_lora_linear(&part, nullptr);
+    return run_lora_linear(part, part_linears, buffers());
   }
 
   LoraTensors &t;

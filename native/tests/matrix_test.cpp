@@ -13,8 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "tests/lora_problem.h"
 #include "tests/matrix_handle.h"
 #include "tests/support.h"
+#include "tests/variants.h"
 
 namespace {
 
@@ -23,13 +25,13 @@ using glance_test::for_each_variant;
 using glance_test::MatrixHandle;
 
 // What the kernels read: x = 1 gives y = W transposed, exactly.
-Buffer read_back(const MatrixHandle &matrix, glance_dtype dtype, int64_t rows, int64_t columns) {
+Buffer read_back(const glance_matrix *matrix, glance_dtype dtype, int64_t rows, int64_t columns) {
   Buffer x(dtype, columns, columns);
   x.fill(0.0f);
   for (int64_t i = 0; i < columns; ++i) x.set(i, i, 1.0f);
   Buffer y(dtype, columns, rows);
   glance_linear linear = {};
-  linear.weight = matrix.get();
+  linear.weight = matrix;
   linear.y = y.data();
   linear.y_stride = y.stride;
   glance_lora_linear_args args = {};
@@ -40,13 +42,15 @@ Buffer read_back(const MatrixHandle &matrix, glance_dtype dtype, int64_t rows, i
   args.linears = &linear;
   args.linear_count = 1;
   args.dtype = dtype;
-  EXPECT_EQ(glance_lora_linear(&args, nullptr), GLANCE_OK) << glance_last_error();
+  args.device = glance_test::device();
+  EXPECT_EQ(glance_test::run_lora_linear(args, {linear}, {&x, &y}), GLANCE_OK)
+      << glance_last_error();
   return y;
 }
 
 using Value = std::function<float(int64_t row, int64_t column)>;
 
-testing::AssertionResult holds(const MatrixHandle &matrix, glance_dtype dtype, int64_t rows,
+testing::AssertionResult holds(const glance_matrix *matrix, glance_dtype dtype, int64_t rows,
                                int64_t columns, const Value &want) {
   const Buffer got = read_back(matrix, dtype, rows, columns);
   for (int64_t r = 0; r < rows; ++r) {
@@ -61,7 +65,8 @@ testing::AssertionResult holds(const MatrixHandle &matrix, glance_dtype dtype, i
   return testing::AssertionSuccess();
 }
 
-TEST(Matrix, KeepsACopyOfTheValues) {
+TEST(Matrix, KeepsACopyOfTheValuesOnCpu) {
+  GLANCE_CPU_ONLY();
   for_each_variant([](glance_dtype dtype) {
     std::mt19937 random(glance_test::first_seed());
     const int64_t sizes[][2] = {{1, 1}, {1, 7}, {7, 1}, {15, 16}, {16, 17}, {33, 31}, {100, 65}};
@@ -72,7 +77,7 @@ TEST(Matrix, KeepsACopyOfTheValues) {
       const MatrixHandle matrix(values);
       EXPECT_GE(glance_matrix_bytes(matrix.get()), size[0] * size[1] * values.element_bytes());
       values.fill(std::numeric_limits<float>::quiet_NaN());
-      ASSERT_TRUE(holds(matrix, dtype, size[0], size[1],
+      ASSERT_TRUE(holds(matrix.get(), dtype, size[0], size[1],
                         [&](int64_t r, int64_t c) { return original.get(r, c); }));
     }
   });
@@ -88,7 +93,7 @@ TEST(Matrix, TakesTheTransposeByItsStrides) {
       glance_matrix_args args = glance_test::matrix_args(values);
       std::swap(args.rows, args.columns);
       std::swap(args.row_stride, args.column_stride);
-      ASSERT_TRUE(holds(MatrixHandle(args), dtype, size[1], size[0],
+      ASSERT_TRUE(holds(MatrixHandle(args, values).get(), dtype, size[1], size[0],
                         [&](int64_t r, int64_t c) { return values.get(c, r); }));
     }
   });
@@ -104,16 +109,32 @@ TEST(Matrix, TakesAnyStrides) {
     args.columns = 20;
     args.row_stride = 2 * 60;
     args.column_stride = 3;
-    ASSERT_TRUE(holds(MatrixHandle(args), dtype, 19, 20,
+    ASSERT_TRUE(holds(MatrixHandle(args, values).get(), dtype, 19, 20,
                       [&](int64_t r, int64_t c) { return values.get(2 * r, 3 * c); }));
     args.row_stride = 0;
-    ASSERT_TRUE(holds(MatrixHandle(args), dtype, 19, 20,
+    ASSERT_TRUE(holds(MatrixHandle(args, values).get(), dtype, 19, 20,
                       [&](int64_t, int64_t c) { return values.get(0, 3 * c); }));
     args.row_stride = 60;
     args.column_stride = 0;
-    ASSERT_TRUE(holds(MatrixHandle(args), dtype, 19, 20,
+    ASSERT_TRUE(holds(MatrixHandle(args, values).get(), dtype, 19, 20,
                       [&](int64_t r, int64_t) { return values.get(r, 0); }));
   });
+}
+
+TEST(MatrixOnCuda, RemembersTheCallersMemory) {
+  if (!glance_test::on_cuda()) GTEST_SKIP() << "of CUDA only";
+  Buffer values(GLANCE_F32, 5, 7);
+  values.fill(2.0f);
+  const glance_test::DeviceCopy memory(values.bytes);
+  glance_matrix_args args = glance_test::matrix_args(values);
+  args.data = memory.data();
+  glance_matrix *matrix = nullptr;
+  ASSERT_EQ(glance_matrix_create(&args, &matrix), GLANCE_OK) << glance_last_error();
+  EXPECT_EQ(glance_matrix_bytes(matrix), 0);
+  values.fill(3.0f);
+  glance_test::upload(memory.data(), values.bytes.data(), values.bytes.size());
+  EXPECT_TRUE(holds(matrix, GLANCE_F32, 5, 7, [](int64_t, int64_t) { return 3.0f; }));
+  glance_matrix_destroy(matrix);
 }
 
 TEST(Matrix, NullHasNoBytesAndMayBeDestroyed) {
@@ -144,10 +165,10 @@ TEST(Matrix, Refusals) {
   expect_refused("columns", [](glance_matrix_args &a) { a.columns = 0; });
   expect_refused("row_stride", [](glance_matrix_args &a) { a.row_stride = -6; });
   expect_refused("column_stride", [](glance_matrix_args &a) { a.column_stride = -1; });
-  expect_refused("dtype", [](glance_matrix_args &a) { a.dtype = GLANCE_F16; });
+  expect_refused("dtype", [](glance_matrix_args &a) { a.dtype = glance_test::wrong_dtype(); });
   expect_refused("dtype", [](glance_matrix_args &a) { a.dtype = 7; });
   expect_refused("device", [](glance_matrix_args &a) { a.device = 2; });
-  expect_refused("device_index", [](glance_matrix_args &a) { a.device_index = 1; });
+  expect_refused("device_index", [](glance_matrix_args &a) { a.device_index = -1; });
   expect_refused("reserved", [](glance_matrix_args &a) { a.reserved = 1; });
   // More than an address space.
   expect_refused("row_stride", [=](glance_matrix_args &a) { a.row_stride = most; });
@@ -174,6 +195,7 @@ TEST(Matrix, Refusals) {
 
 // More than any machine has, of memory that is one element.
 TEST(Matrix, TooLargeIsOutOfMemory) {
+  GLANCE_CPU_ONLY();
   const float one = 1.0f;
   glance_matrix_args args = glance_test::matrix_args(Buffer(GLANCE_F32, 1, 1));
   args.data = &one;
@@ -237,9 +259,10 @@ class MappedFile {
 };
 
 TEST(ReleaseMappedPages, ValuesStayAndMemoryGoes) {
+  GLANCE_CPU_ONLY();
   const MappedFile file(300, 256);
   const auto value = [&](int64_t r, int64_t c) { return file.values.get(r, c); };
-  const MatrixHandle matrix(file.args());
+  const MatrixHandle matrix(file.args(), file.values);
   const long before = file.resident_kb();
   ASSERT_EQ(glance_release_mapped_pages(file.data, static_cast<int64_t>(file.bytes)), GLANCE_OK)
       << glance_last_error();
@@ -247,13 +270,14 @@ TEST(ReleaseMappedPages, ValuesStayAndMemoryGoes) {
     EXPECT_EQ(before, 300);
     EXPECT_EQ(file.resident_kb(), 0);
   }
-  EXPECT_TRUE(holds(matrix, GLANCE_F32, 300, 256, value));
+  EXPECT_TRUE(holds(matrix.get(), GLANCE_F32, 300, 256, value));
   EXPECT_EQ(std::memcmp(file.data, file.values.data(), file.bytes), 0);
-  EXPECT_TRUE(holds(MatrixHandle(file.args()), GLANCE_F32, 300, 256, value));
+  EXPECT_TRUE(holds(MatrixHandle(file.args(), file.values).get(), GLANCE_F32, 300, 256, value));
 }
 
 // Whatever the first and last byte, only whole pages go, and the mapping keeps its values.
 TEST(ReleaseMappedPages, OnlyPagesWhollyInside) {
+  GLANCE_CPU_ONLY();
   const MappedFile file(64, 256);
   const char *begin = static_cast<const char *>(file.data);
   const long page = sysconf(_SC_PAGESIZE);
@@ -274,6 +298,7 @@ TEST(ReleaseMappedPages, OnlyPagesWhollyInside) {
 }
 
 TEST(ReleaseMappedPages, Refusals) {
+  GLANCE_CPU_ONLY();
   const MappedFile file(1, 4);
   EXPECT_TRUE(glance_test::refused(glance_release_mapped_pages(file.data, -1), "bytes"));
   EXPECT_TRUE(glance_test::refused(glance_release_mapped_pages(nullptr, 8), "data"));

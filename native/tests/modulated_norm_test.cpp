@@ -1,6 +1,6 @@
-// glance_modulated_norm against a float64 oracle, for every instruction set of this machine: both
-// norms, ragged sizes, strides, odd addresses, in place, threads, the down-projection, NaN and
-// infinity, and every argument that must be refused.
+// glance_modulated_norm against a float64 oracle, on every instruction set of this machine or on
+// CUDA: both norms, ragged sizes, strides, odd addresses, in place, threads, the down-projection,
+// NaN and infinity, and every argument that must be refused.
 #include <glance/modulated_norm.h>
 #include <gtest/gtest.h>
 
@@ -15,15 +15,19 @@
 #include <vector>
 
 #include "tests/matrix_handle.h"
+#include "tests/mirror.h"
 #include "tests/support.h"
+#include "tests/variants.h"
 
 namespace {
 
 using glance_test::Buffer;
 using glance_test::MatrixHandle;
 using glance_test::refused;
-using glance_test::UseIsa;
 using glance_test::UseThreads;
+using glance_test::UseVariant;
+using glance_test::Variant;
+using glance_test::variants;
 
 struct Case {
   int64_t rows, columns, gap, offset, rows_per_group;
@@ -75,6 +79,7 @@ struct Problem {
     args.epsilon = 1e-6f;
     args.norm = c.norm;
     args.dtype = c.dtype;
+    args.device = glance_test::device();
   }
   Problem(const Problem &) = delete;
   Problem &operator=(const Problem &) = delete;
@@ -84,6 +89,16 @@ struct Problem {
  private:
   bool in_place_;
 };
+
+// With what else args points into.
+glance_status run(Problem *p, const std::vector<Buffer *> &others = {}) {
+  std::vector<Buffer *> buffers = {&p->x, &p->y, &p->scale, &p->shift};
+  buffers.insert(buffers.end(), others.begin(), others.end());
+  const glance_test::Mirror mirror(buffers);
+  glance_modulated_norm_args args = p->args;
+  mirror.place(&args.x, &args.y, &args.scale, &args.shift, &args.h, &args.adapters.selection);
+  return mirror.done(glance_modulated_norm(&args, nullptr));
+}
 
 struct RowStatistics {
   double mean, inverse, largest;
@@ -116,8 +131,8 @@ void check_values(Problem &before, Problem &after) {
       const double want = n * by + plus;
       const double size =
           (2 * s.largest * s.inverse + std::fabs(n)) * (1 + std::fabs(by)) + std::fabs(plus);
-      const double bf16_error = a.dtype == GLANCE_BF16 ? std::ldexp(std::fabs(want), -8) : 0;
-      ASSERT_NEAR(after.out().get(r, c), want, std::ldexp(roundings * size, -24) + bf16_error)
+      const double narrowing = glance_test::narrowing_error(a.dtype, want);
+      ASSERT_NEAR(after.out().get(r, c), want, std::ldexp(roundings * size, -24) + narrowing)
           << "at " << r << "," << c;
     }
   }
@@ -127,16 +142,16 @@ void check_case(const Case &c, unsigned seed) {
   SCOPED_TRACE(c.name() + " seed=" + std::to_string(seed));
   Problem before(c, seed), baseline(c, seed);
   {
-    const UseIsa least(glance::Isa::baseline);
-    ASSERT_EQ(glance_modulated_norm(&baseline.args, nullptr), GLANCE_OK) << glance_last_error();
+    const UseVariant least(variants().front());
+    ASSERT_EQ(run(&baseline), GLANCE_OK) << glance_last_error();
   }
-  for (glance::Isa isa : glance_test::isas()) {
-    SCOPED_TRACE(glance_test::name(isa));
-    const UseIsa use(isa);
+  for (const Variant &variant : variants()) {
+    SCOPED_TRACE(glance_test::name(variant));
+    const UseVariant use(variant);
     Problem after(c, seed);
-    ASSERT_EQ(glance_modulated_norm(&after.args, nullptr), GLANCE_OK) << glance_last_error();
+    ASSERT_EQ(run(&after), GLANCE_OK) << glance_last_error();
     check_values(before, after);
-    EXPECT_EQ(after.out().bytes, baseline.out().bytes) << "bits differ from baseline's";
+    EXPECT_EQ(after.out().bytes, baseline.out().bytes) << "bits differ from the first's";
     EXPECT_TRUE(after.out().gaps_untouched());
     EXPECT_EQ(after.scale.bytes, before.scale.bytes);
     EXPECT_EQ(after.shift.bytes, before.shift.bytes);
@@ -148,15 +163,19 @@ void check_case(const Case &c, unsigned seed) {
 
 TEST(ModulatedNorm, Values) {
   unsigned seed = glance_test::first_seed();
-  const int64_t sizes[][2] = {{1, 1},  {3, 15},  {5, 31},  {4, 32},
-                              {7, 65}, {2, 127}, {3, 769}, {105, 192}};
+  unsigned skipped = seed;
+  const int64_t sizes[][2] = {{1, 1},   {3, 15},  {5, 31},    {4, 32},  {7, 65},
+                              {2, 127}, {3, 769}, {105, 192}, {2, 3072}};
   for (const auto &size : sizes) {
-    for (glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
+    for (glance_dtype dtype : glance_test::dtypes()) {
       for (glance_norm norm : {GLANCE_NORM_LAYER, GLANCE_NORM_RMS}) {
-        for (int bits = 0; bits < 16; ++bits) {
-          const int64_t gap = bits / 8;
+        for (int bits = 0; bits < 24; ++bits) {
+          if (++skipped % glance_test::sweep_step(1, 5) != 0) continue;
+          // The last is aligned to 16 bytes for every type.
+          const int64_t layouts[][2] = {{0, 1}, {1, 3}, {8, 8}};
+          const int64_t gap = layouts[bits / 8][0];
           const int64_t rows_per_group = gap == 0 ? size[0] : bits % 2 + 1;
-          check_case({size[0], size[1], gap, 2 * gap + 1, rows_per_group, dtype, norm,
+          check_case({size[0], size[1], gap, layouts[bits / 8][1], rows_per_group, dtype, norm,
                       (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, 0.0f},
                      seed++);
         }
@@ -174,19 +193,20 @@ TEST(ModulatedNorm, MeanFarFromZero) {
 }
 
 TEST(ModulatedNorm, SameBitsForAnyNumberOfThreads) {
+  GLANCE_CPU_ONLY();
   const unsigned seed = glance_test::first_seed();
-  for (glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
+  for (glance_dtype dtype : glance_test::dtypes()) {
     const Case c = {521, 401, 3, 1, 7, dtype, GLANCE_NORM_LAYER, true, true, false, 1.0f};
     Problem alone(c, seed);
     {
       const UseThreads one(1);
-      ASSERT_EQ(glance_modulated_norm(&alone.args, nullptr), GLANCE_OK);
+      ASSERT_EQ(run(&alone), GLANCE_OK);
     }
     check_values(alone, alone);
     for (int32_t threads : {2, 3}) {
       const UseThreads use(threads);
       Problem shared(c, seed);
-      ASSERT_EQ(glance_modulated_norm(&shared.args, nullptr), GLANCE_OK);
+      ASSERT_EQ(run(&shared), GLANCE_OK);
       EXPECT_EQ(shared.y.bytes, alone.y.bytes) << threads << " threads, seed " << seed;
     }
   }
@@ -196,16 +216,16 @@ TEST(ModulatedNorm, SpecialValuesStayInTheirRow) {
   const float special[] = {std::numeric_limits<float>::quiet_NaN(),
                            std::numeric_limits<float>::infinity(),
                            -std::numeric_limits<float>::infinity()};
-  for (glance::Isa isa : glance_test::isas()) {
-    const UseIsa use(isa);
-    for (glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
+  for (const Variant &variant : variants()) {
+    const UseVariant use(variant);
+    for (glance_dtype dtype : glance_test::dtypes()) {
       for (float value : special) {
         const Case c = {5, 75, 0, 0, 5, dtype, GLANCE_NORM_LAYER, true, true, false, 0.0f};
         Problem spoiled(c, 5), clean(c, 5);
         spoiled.x.set(1, 74, value);
         spoiled.x.set(3, 0, value);
-        ASSERT_EQ(glance_modulated_norm(&spoiled.args, nullptr), GLANCE_OK);
-        ASSERT_EQ(glance_modulated_norm(&clean.args, nullptr), GLANCE_OK);
+        ASSERT_EQ(run(&spoiled), GLANCE_OK);
+        ASSERT_EQ(run(&clean), GLANCE_OK);
         for (int64_t r = 0; r < 5; ++r) {
           for (int64_t i = 0; i < 75; ++i) {
             if (r % 2 == 1) {
@@ -244,7 +264,8 @@ struct Adapters {
   void use(Problem &p, Buffer &h) {
     const int64_t rows = p.args.rows;
     segments = {{0, rows / 3, 1, 0}, {rows / 3, rows / 2, -1, 0}, {rows / 2, rows, 0, 0}};
-    p.args.adapters = {adapters, segments.data(), 2, static_cast<int32_t>(segments.size())};
+    p.args.adapters = {adapters, segments.data(), 2, static_cast<int32_t>(segments.size()),
+                       nullptr};
     p.args.h = h.data();
     p.args.h_stride = h.stride;
   }
@@ -271,7 +292,7 @@ void check_h(const Problem &p, const Adapters &adapters, const Buffer &h, const 
         size += std::fabs(product);
       }
       const double want = adapters.adapters[adapter].scale * sum;
-      const double rounding = p.args.dtype == GLANCE_BF16 ? std::ldexp(std::fabs(want), -8) : 0;
+      const double rounding = glance_test::narrowing_error(p.args.dtype, want);
       const double bound = std::ldexp(static_cast<double>(columns + 2) * 2 * size, -24);
       ASSERT_NEAR(h.get(r, j), want, bound + rounding) << "h at " << r << "," << j;
     }
@@ -280,37 +301,67 @@ void check_h(const Problem &p, const Adapters &adapters, const Buffer &h, const 
   }
 }
 
+void check_down_projection(const Case &c, unsigned seed) {
+  Problem p(c, seed), alone(c, seed);
+  Adapters adapters(c.dtype, c.columns, seed);
+  Buffer h(c.dtype, c.rows, 20, 3 + c.gap, c.offset);
+  const Buffer fresh = h;
+  adapters.use(p, h);
+  ASSERT_EQ(run(&p, {&h}), GLANCE_OK) << glance_last_error();
+  ASSERT_EQ(run(&alone), GLANCE_OK);
+  EXPECT_EQ(p.y.bytes, alone.y.bytes) << "h changes y";
+  check_h(p, adapters, h, fresh);
+  EXPECT_TRUE(h.gaps_untouched());
+}
+
 TEST(ModulatedNorm, DownProjection) {
   unsigned seed = glance_test::first_seed();
-  for (glance::Isa isa : glance_test::isas()) {
-    const UseIsa use(isa);
-    for (glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
-      for (int64_t rows : {1, 28, 61, 105}) {
-        for (int64_t columns : {33, 192}) {
-          SCOPED_TRACE(std::string(glance_test::name(isa)) + " " + glance_test::name(dtype) +
-                       " rows=" + std::to_string(rows) + " columns=" + std::to_string(columns) +
-                       " seed=" + std::to_string(++seed));
-          const Case c = {rows, columns, 1,     1,   4, dtype, GLANCE_NORM_LAYER,
+  glance_test::for_each_variant([&](glance_dtype dtype) {
+    for (const int64_t rows : {1, 28, 61, 105}) {
+      for (const int64_t columns : {33, 192, 1024}) {
+        for (const int64_t gap : {1, 8}) {
+          const int64_t offset = gap;
+          const Case c = {rows, columns, gap,   offset, 4, dtype, GLANCE_NORM_LAYER,
                           true, true,    false, 0.0f};
-          Problem p(c, seed), alone(c, seed);
-          Adapters adapters(dtype, columns, seed);
-          Buffer h(dtype, rows, 20, 3, 1);
-          const Buffer fresh = h;
-          adapters.use(p, h);
-          ASSERT_EQ(glance_modulated_norm(&p.args, nullptr), GLANCE_OK) << glance_last_error();
-          ASSERT_EQ(glance_modulated_norm(&alone.args, nullptr), GLANCE_OK);
-          EXPECT_EQ(p.y.bytes, alone.y.bytes) << "h changes y";
-          check_h(p, adapters, h, fresh);
-          EXPECT_TRUE(h.gaps_untouched());
+          SCOPED_TRACE(c.name() + " seed=" + std::to_string(++seed));
+          check_down_projection(c, seed);
+          if (HasFatalFailure()) return;
         }
       }
+    }
+  });
+}
+
+// The adapters that a table in device memory chooses: both exchanged, one for both, none.
+TEST(ModulatedNormOnCuda, TakesItsAdaptersFromDeviceMemory) {
+  if (!glance_test::on_cuda()) GTEST_SKIP() << "of CUDA only";
+  const unsigned seed = glance_test::first_seed();
+  for (const glance_dtype dtype : glance_test::dtypes()) {
+    for (const auto &chosen : {std::vector<int32_t>{0, 1}, {1, 0}, {1, 1}, {-1, 0}, {-1, -1}}) {
+      const Case c = {61, 96, 0, 0, 61, dtype, GLANCE_NORM_LAYER, true, true, false, 0.0f};
+      SCOPED_TRACE(c.name() + " seed=" + std::to_string(seed) + " selection " +
+                   std::to_string(chosen[0]) + " " + std::to_string(chosen[1]));
+      Problem p(c, seed);
+      Adapters adapters(dtype, c.columns, seed);
+      Buffer h(dtype, c.rows, 20);
+      const Buffer fresh = h;
+      adapters.use(p, h);
+      Buffer selection(GLANCE_F32, 1, 2);
+      std::memcpy(selection.data(), chosen.data(), 8);
+      p.args.adapters.selection = static_cast<const int32_t *>(selection.data());
+      ASSERT_EQ(run(&p, {&h, &selection}), GLANCE_OK) << glance_last_error();
+      for (glance_segment &s : adapters.segments) {
+        if (s.adapter >= 0) s.adapter = chosen[static_cast<size_t>(s.adapter)];
+      }
+      check_h(p, adapters, h, fresh);
     }
   }
 }
 
 TEST(ModulatedNorm, DownProjectionHasTheSameBitsForAnyNumberOfThreads) {
+  GLANCE_CPU_ONLY();
   const unsigned seed = glance_test::first_seed();
-  for (glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
+  for (glance_dtype dtype : glance_test::dtypes()) {
     const Case c = {300, 193, 0, 0, 300, dtype, GLANCE_NORM_RMS, true, true, false, 0.0f};
     Adapters adapters(dtype, c.columns, seed);
     std::vector<unsigned char> first;
@@ -319,7 +370,7 @@ TEST(ModulatedNorm, DownProjectionHasTheSameBitsForAnyNumberOfThreads) {
       Problem p(c, seed);
       Buffer h(dtype, c.rows, 20);
       adapters.use(p, h);
-      ASSERT_EQ(glance_modulated_norm(&p.args, nullptr), GLANCE_OK);
+      ASSERT_EQ(run(&p, {&h}), GLANCE_OK);
       if (threads == 1) first = h.bytes;
       EXPECT_EQ(h.bytes, first) << threads << " threads, seed " << seed;
     }
@@ -334,7 +385,7 @@ void expect_refused(const char *argument, const std::function<void(Problem &, Bu
   const Buffer fresh = h;
   adapters.use(p, h);
   spoil(p, h);
-  EXPECT_TRUE(refused(glance_modulated_norm(&p.args, nullptr), argument));
+  EXPECT_TRUE(refused(run(&p, {&h}), argument));
   EXPECT_EQ(p.x.bytes, before.x.bytes) << argument;
   EXPECT_EQ(p.y.bytes, before.y.bytes) << argument;
   EXPECT_EQ(p.scale.bytes, before.scale.bytes) << argument;
@@ -349,9 +400,9 @@ TEST(ModulatedNorm, RefusesNumbers) {
   expect_refused("columns", [](Problem &p, Buffer &) { p.args.columns = -1; });
   expect_refused("rows_per_group", [](Problem &p, Buffer &) { p.args.rows_per_group = 0; });
   expect_refused("norm", [](Problem &p, Buffer &) { p.args.norm = 2; });
-  expect_refused("dtype", [](Problem &p, Buffer &) { p.args.dtype = GLANCE_F16; });
+  expect_refused("dtype", [](Problem &p, Buffer &) { p.args.dtype = glance_test::wrong_dtype(); });
   expect_refused("device", [](Problem &p, Buffer &) { p.args.device = -1; });
-  expect_refused("device_index", [](Problem &p, Buffer &) { p.args.device_index = 1; });
+  expect_refused("device_index", [](Problem &p, Buffer &) { p.args.device_index = -1; });
   expect_refused("reserved", [](Problem &p, Buffer &) { p.args.reserved = 1; });
   expect_refused("epsilon", [](Problem &p, Buffer &) { p.args.epsilon = -1e-6f; });
   expect_refused("epsilon", [=](Problem &p, Buffer &) { p.args.epsilon = inf; });
@@ -394,20 +445,28 @@ TEST(ModulatedNorm, RefusesAdapters) {
   expect_refused("down", [](Problem &p, Buffer &) { p.args.columns = 7; });
 }
 
-TEST(ModulatedNorm, StreamAndNothingToDo) {
+TEST(ModulatedNorm, WhatIsOfCudaIsRefusedOnCpu) {
+  GLANCE_CPU_ONLY();
+  const int32_t selection[] = {0, 1};
+  expect_refused("device_index", [](Problem &p, Buffer &) { p.args.device_index = 1; });
+  expect_refused("selection", [&](Problem &p, Buffer &) { p.args.adapters.selection = selection; });
   Problem p({4, 8, 0, 0, 2, GLANCE_F32, GLANCE_NORM_RMS, true, true, false, 0.0f}, 3);
   int not_a_stream = 0;
   EXPECT_TRUE(refused(glance_modulated_norm(&p.args, &not_a_stream), "stream"));
+}
+
+TEST(ModulatedNorm, NothingToDo) {
+  Problem p({4, 8, 0, 0, 2, GLANCE_F32, GLANCE_NORM_RMS, true, true, false, 0.0f}, 3);
   p.args.rows = 0;
   p.args.x = p.args.scale = p.args.shift = nullptr;
   p.args.y = nullptr;
-  EXPECT_EQ(glance_modulated_norm(&p.args, nullptr), GLANCE_OK);
+  EXPECT_EQ(run(&p), GLANCE_OK);
 }
 
 TEST(ModulatedNorm, GroupsNeedNotBeSaidWithoutScaleAndShift) {
   Problem p({4, 8, 0, 0, 4, GLANCE_F32, GLANCE_NORM_RMS, false, false, false, 0.0f}, 3);
   p.args.rows_per_group = 0;
-  EXPECT_EQ(glance_modulated_norm(&p.args, nullptr), GLANCE_OK) << glance_last_error();
+  EXPECT_EQ(run(&p), GLANCE_OK) << glance_last_error();
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// glance_qk_norm_rope against a float64 oracle, for every instruction set of this machine: ragged
-// sizes, both layouts of the outputs, places among other tokens, odd addresses, threads, NaN and
-// infinity, and every argument that must be refused.
+// glance_qk_norm_rope against a float64 oracle, on every instruction set of this machine or on
+// CUDA: ragged sizes, both layouts of the outputs, places among other tokens, odd addresses,
+// threads, NaN and infinity, and every argument that must be refused.
 #include <glance/qk_norm_rope.h>
 #include <gtest/gtest.h>
 
@@ -13,14 +13,18 @@
 #include <string>
 #include <vector>
 
+#include "tests/mirror.h"
 #include "tests/support.h"
+#include "tests/variants.h"
 
 namespace {
 
 using glance_test::Buffer;
 using glance_test::refused;
-using glance_test::UseIsa;
 using glance_test::UseThreads;
+using glance_test::UseVariant;
+using glance_test::Variant;
+using glance_test::variants;
 
 // Tokens of other streams in the outputs, before and after this call's.
 constexpr int64_t kBefore = 2;
@@ -113,11 +117,17 @@ struct Problem {
     args.epsilon = 1e-6f;
     args.dtype = c.dtype;
     args.out_dtype = c.out_dtype;
+    args.device = glance_test::device();
   }
 };
 
-double bf16_error(const Case &c, double want) {
-  return c.out_dtype == GLANCE_BF16 ? std::ldexp(std::fabs(want), -8) : 0;
+glance_status run(Problem *p) {
+  const glance_test::Mirror mirror(
+      {&p->projection, &p->q_weight, &p->k_weight, &p->rotation, &p->q_out, &p->k_out, &p->v_out});
+  glance_qk_norm_rope_args args = p->args;
+  mirror.place(&args.q, &args.k, &args.v, &args.q_weight, &args.k_weight, &args.rotation,
+               &args.q_out, &args.k_out, &args.v_out);
+  return mirror.done(glance_qk_norm_rope(&args, nullptr));
 }
 
 // One head of q (0) or k (1).
@@ -138,7 +148,7 @@ void check_head(const Problem &p, int which, int64_t b, int64_t h, int64_t t) {
     const double bound = std::ldexp(roundings * (std::fabs(first) + std::fabs(second)), -24);
     for (int64_t side = 0; side < 2; ++side) {
       ASSERT_NEAR(out.get(p.row(b, h, t), i + side), want[side],
-                  bound + bf16_error(p.c, want[side]))
+                  bound + glance_test::narrowing_error(p.c.out_dtype, want[side]))
           << (which == 0 ? "q" : "k") << " batch " << b << " head " << h << " token " << t << " at "
           << i + side;
     }
@@ -148,7 +158,7 @@ void check_head(const Problem &p, int which, int64_t b, int64_t h, int64_t t) {
 void check_v(const Problem &p, int64_t b, int64_t h, int64_t t) {
   for (int64_t i = 0; i < p.c.dim; ++i) {
     const float v = p.in(2, b, t, h, i);
-    const float want = p.c.out_dtype == GLANCE_BF16 ? glance::to_f32(glance::to_bf16(v)) : v;
+    const float want = glance_test::rounded(p.c.out_dtype, v);
     ASSERT_EQ(p.v_out.get(p.row(b, h, t), i), want)
         << "v batch " << b << " head " << h << " token " << t << " at " << i;
   }
@@ -192,33 +202,35 @@ void check_case(const Case &c, unsigned seed) {
   SCOPED_TRACE(c.name() + " seed=" + std::to_string(seed));
   Problem fresh(c, seed), baseline(c, seed);
   {
-    const UseIsa least(glance::Isa::baseline);
-    ASSERT_EQ(glance_qk_norm_rope(&baseline.args, nullptr), GLANCE_OK) << glance_last_error();
+    const UseVariant least(variants().front());
+    ASSERT_EQ(run(&baseline), GLANCE_OK) << glance_last_error();
   }
-  for (glance::Isa isa : glance_test::isas()) {
-    SCOPED_TRACE(glance_test::name(isa));
-    const UseIsa use(isa);
+  for (const Variant &variant : variants()) {
+    SCOPED_TRACE(glance_test::name(variant));
+    const UseVariant use(variant);
     Problem p(c, seed);
-    ASSERT_EQ(glance_qk_norm_rope(&p.args, nullptr), GLANCE_OK) << glance_last_error();
+    ASSERT_EQ(run(&p), GLANCE_OK) << glance_last_error();
     check_values(p);
     check_others(p, fresh);
-    EXPECT_EQ(p.q_out.bytes, baseline.q_out.bytes) << "bits differ from baseline's";
-    EXPECT_EQ(p.k_out.bytes, baseline.k_out.bytes) << "bits differ from baseline's";
-    EXPECT_EQ(p.v_out.bytes, baseline.v_out.bytes) << "bits differ from baseline's";
+    EXPECT_EQ(p.q_out.bytes, baseline.q_out.bytes) << "bits differ from the first's";
+    EXPECT_EQ(p.k_out.bytes, baseline.k_out.bytes) << "bits differ from the first's";
+    EXPECT_EQ(p.v_out.bytes, baseline.v_out.bytes) << "bits differ from the first's";
   }
 }
 
 TEST(QkNormRope, Values) {
   unsigned seed = glance_test::first_seed();
-  const glance_dtype types[] = {GLANCE_F32, GLANCE_BF16};
+  const std::vector<glance_dtype> types = glance_test::dtypes();
   const int64_t sizes[][4] = {{1, 1, 1, 2},  {2, 3, 2, 6},  {1, 5, 3, 14}, {2, 2, 2, 16},
                               {1, 7, 6, 32}, {2, 3, 3, 34}, {1, 3, 5, 80}, {2, 5, 2, 128}};
   for (const auto &s : sizes) {
     for (glance_dtype dtype : types) {
       for (glance_dtype out_dtype : types) {
-        for (int bits = 0; bits < 8; ++bits) {
-          check_case({s[0], s[1], s[2], s[3], bits & 1, dtype, out_dtype, (bits & 2) != 0,
-                      (bits & 4) != 0},
+        for (int bits = 0; bits < 12; ++bits) {
+          // The last is aligned to 16 bytes where dim allows it.
+          const int64_t gaps[] = {0, 1, 8};
+          check_case({s[0], s[1], s[2], s[3], gaps[bits / 4], dtype, out_dtype, (bits & 1) != 0,
+                      (bits & 2) != 0},
                      seed++);
         }
       }
@@ -227,19 +239,20 @@ TEST(QkNormRope, Values) {
 }
 
 TEST(QkNormRope, SameBitsForAnyNumberOfThreads) {
+  GLANCE_CPU_ONLY();
   const unsigned seed = glance_test::first_seed();
-  for (glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
+  for (glance_dtype dtype : glance_test::dtypes()) {
     const Case c = {2, 101, 7, 66, 1, dtype, dtype, true, true};
     Problem alone(c, seed);
     {
       const UseThreads one(1);
-      ASSERT_EQ(glance_qk_norm_rope(&alone.args, nullptr), GLANCE_OK);
+      ASSERT_EQ(run(&alone), GLANCE_OK);
     }
     check_values(alone);
     for (int32_t threads : {2, 3}) {
       const UseThreads use(threads);
       Problem shared(c, seed);
-      ASSERT_EQ(glance_qk_norm_rope(&shared.args, nullptr), GLANCE_OK);
+      ASSERT_EQ(run(&shared), GLANCE_OK);
       EXPECT_EQ(shared.q_out.bytes, alone.q_out.bytes) << threads << " threads, seed " << seed;
       EXPECT_EQ(shared.k_out.bytes, alone.k_out.bytes) << threads << " threads, seed " << seed;
       EXPECT_EQ(shared.v_out.bytes, alone.v_out.bytes) << threads << " threads, seed " << seed;
@@ -251,13 +264,13 @@ TEST(QkNormRope, SpecialValuesStayInTheirHead) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float inf = std::numeric_limits<float>::infinity();
   const Case c = {1, 3, 2, 38, 0, GLANCE_F32, GLANCE_F32, true, true};
-  for (glance::Isa isa : glance_test::isas()) {
-    const UseIsa use(isa);
+  for (const Variant &variant : variants()) {
+    const UseVariant use(variant);
     Problem p(c, 5), clean(c, 5);
     p.projection.set(0, 37, nan);           // q, token 0, head 0
     p.projection.set(1, 2 * 38 + 38, inf);  // k, token 1, head 1
-    ASSERT_EQ(glance_qk_norm_rope(&p.args, nullptr), GLANCE_OK);
-    ASSERT_EQ(glance_qk_norm_rope(&clean.args, nullptr), GLANCE_OK);
+    ASSERT_EQ(run(&p), GLANCE_OK);
+    ASSERT_EQ(run(&clean), GLANCE_OK);
     for (int64_t h = 0; h < 2; ++h) {
       for (int64_t t = 0; t < 3; ++t) {
         const int64_t row = p.row(0, h, t);
@@ -280,11 +293,15 @@ TEST(QkNormRope, SpecialValuesStayInTheirHead) {
   }
 }
 
-// v is only converted: the vectors' rounding to bf16 must be math/bf16.h's for any bits, denormals
-// and NaN too.
-TEST(QkNormRope, RoundsEveryKindOfValueAsTheScalarCodeDoes) {
+bool is_nan(uint16_t bits, glance_dtype dtype) {
+  return (bits & 0x7FFF) > (dtype == GLANCE_BF16 ? 0x7F80 : 0x7C00);
+}
+
+// v is only converted: vectors and CUDA's instructions must round as math/bf16.h and math/f16.h do
+// for any bits, denormals too; CUDA has one NaN only.
+void check_rounding(glance_dtype out_dtype) {
   const unsigned seed = glance_test::first_seed();
-  const Case c = {1, 100, 6, 38, 0, GLANCE_F32, GLANCE_BF16, true, true};
+  const Case c = {1, 100, 6, 38, 0, GLANCE_F32, out_dtype, true, true};
   std::vector<uint32_t> bits = {0x7F800000u, 0xFF800000u, 0x7F800001u, 0x7F808000u, 0xFFFFFFFFu,
                                 0x7FC00000u, 0x00000001u, 0x80000001u, 0x00018000u, 0x007FFFFFu,
                                 0x00800000u, 0x7F7FFFFFu, 0x3F808000u, 0x3F818000u, 0x3F808001u};
@@ -292,13 +309,13 @@ TEST(QkNormRope, RoundsEveryKindOfValueAsTheScalarCodeDoes) {
   while (bits.size() < 100 * 6 * 38) bits.push_back(static_cast<uint32_t>(random()));
   // A vector with denormals takes another path: also put some among normal values.
   for (size_t i = 1000; i < bits.size(); i += 50) bits[i] &= 0x807FFFFFu;
-  for (glance::Isa isa : glance_test::isas()) {
-    const UseIsa use(isa);
+  for (const Variant &variant : variants()) {
+    const UseVariant use(variant);
     Problem p(c, seed);
     for (int64_t t = 0; t < 100; ++t) {
       std::memcpy(p.projection.at(t, 2 * 6 * 38), bits.data() + t * 6 * 38, 6 * 38 * 4);
     }
-    ASSERT_EQ(glance_qk_norm_rope(&p.args, nullptr), GLANCE_OK);
+    ASSERT_EQ(run(&p), GLANCE_OK);
     for (int64_t t = 0; t < 100; ++t) {
       for (int64_t i = 0; i < 6 * 38; ++i) {
         const uint32_t from = bits[static_cast<size_t>(t * 6 * 38 + i)];
@@ -306,10 +323,19 @@ TEST(QkNormRope, RoundsEveryKindOfValueAsTheScalarCodeDoes) {
         uint16_t got;
         std::memcpy(&value, &from, sizeof value);
         std::memcpy(&got, p.v_out.at(p.row(0, i / 38, t), i % 38), sizeof got);
-        ASSERT_EQ(got, glance::to_bf16(value).bits)
-            << glance_test::name(isa) << " of bits " << from << " seed " << seed;
+        const uint16_t want =
+            out_dtype == GLANCE_BF16 ? glance::to_bf16(value).bits : glance::to_f16(value).bits;
+        if (glance_test::on_cuda() && is_nan(want, out_dtype) && is_nan(got, out_dtype)) continue;
+        ASSERT_EQ(got, want) << glance_test::name(variant) << " of bits " << from << " seed "
+                             << seed;
       }
     }
+  }
+}
+
+TEST(QkNormRope, RoundsEveryKindOfValueAsTheScalarCodeDoes) {
+  for (const glance_dtype dtype : glance_test::dtypes()) {
+    if (dtype != GLANCE_F32) check_rounding(dtype);
   }
 }
 
@@ -317,7 +343,7 @@ void expect_refused(const char *argument, const std::function<void(Problem &)> &
   const Case c = {2, 3, 2, 8, 1, GLANCE_BF16, GLANCE_F32, true, true};
   Problem p(c, 3), fresh(c, 3);
   spoil(p);
-  EXPECT_TRUE(refused(glance_qk_norm_rope(&p.args, nullptr), argument));
+  EXPECT_TRUE(refused(run(&p), argument));
   EXPECT_EQ(p.q_out.bytes, fresh.q_out.bytes) << argument;
   EXPECT_EQ(p.k_out.bytes, fresh.k_out.bytes) << argument;
   EXPECT_EQ(p.v_out.bytes, fresh.v_out.bytes) << argument;
@@ -336,8 +362,8 @@ TEST(QkNormRope, RefusesNumbers) {
   expect_refused("epsilon", [](Problem &p) { p.args.epsilon = -1.0f; });
   expect_refused("epsilon", [=](Problem &p) { p.args.epsilon = inf; });
   expect_refused("epsilon", [=](Problem &p) { p.args.epsilon = inf - inf; });
-  expect_refused("dtype", [](Problem &p) { p.args.dtype = GLANCE_F16; });
-  expect_refused("out_dtype", [](Problem &p) { p.args.out_dtype = GLANCE_F16; });
+  expect_refused("dtype", [](Problem &p) { p.args.dtype = glance_test::wrong_dtype(); });
+  expect_refused("out_dtype", [](Problem &p) { p.args.out_dtype = glance_test::wrong_dtype(); });
   expect_refused("device", [](Problem &p) { p.args.device = 2; });
   expect_refused("device_index", [](Problem &p) { p.args.device_index = -1; });
   expect_refused("reserved", [](Problem &p) { p.args.reserved = 1; });
@@ -395,13 +421,18 @@ TEST(QkNormRope, RefusesOverlap) {
   expect_refused("k_weight", [](Problem &p) { p.args.k_weight = p.v_out.at(3, 0); });
 }
 
-TEST(QkNormRope, StreamAndNothingToDo) {
+TEST(QkNormRope, StreamOnCpuIsRefused) {
+  GLANCE_CPU_ONLY();
   Problem p({1, 2, 2, 8, 0, GLANCE_F32, GLANCE_F32, true, true}, 3);
   int not_a_stream = 0;
   EXPECT_TRUE(refused(glance_qk_norm_rope(&p.args, &not_a_stream), "stream"));
+}
+
+TEST(QkNormRope, NothingToDo) {
+  Problem p({1, 2, 2, 8, 0, GLANCE_F32, GLANCE_F32, true, true}, 3);
   p.args.tokens = 0;
   p.args.q = p.args.k = nullptr;
-  EXPECT_EQ(glance_qk_norm_rope(&p.args, nullptr), GLANCE_OK);
+  EXPECT_EQ(run(&p), GLANCE_OK);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cctype>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -70,18 +71,20 @@ class Buffer {
       std::memcpy(&wide, at(row, column), sizeof wide);
       return wide;
     }
-    glance::bf16 narrow;
+    uint16_t narrow;
     std::memcpy(&narrow, at(row, column), sizeof narrow);
-    return glance::to_f32(narrow);
+    return dtype == GLANCE_BF16 ? glance::to_f32(glance::bf16{narrow})
+                                : glance::to_f32(glance::f16{narrow});
   }
 
   void set(int64_t row, int64_t column, float value) {
-    const glance::bf16 narrow = glance::to_bf16(value);
     if (dtype == GLANCE_F32) {
       std::memcpy(at(row, column), &value, sizeof value);
-    } else {
-      std::memcpy(at(row, column), &narrow, sizeof narrow);
+      return;
     }
+    const uint16_t narrow =
+        dtype == GLANCE_BF16 ? glance::to_bf16(value).bits : glance::to_f16(value).bits;
+    std::memcpy(at(row, column), &narrow, sizeof narrow);
   }
 
   // Normally distributed values around 0.
@@ -123,7 +126,7 @@ class Buffer {
 
   void poison() {
     const uint32_t wide = 0x7FA5A5A5u;
-    const uint16_t narrow = 0x7FA5u;
+    const uint16_t narrow = dtype == GLANCE_BF16 ? 0x7FA5u : 0x7DA5u;
     const int64_t last = rows > 0 ? (rows - 1) * stride + columns : 0;
     const int64_t count = offset_ + last + kTail;
     bytes.resize(static_cast<size_t>(count * element_bytes()));
@@ -140,7 +143,23 @@ class Buffer {
   int64_t offset_;
 };
 
-inline const char *name(glance_dtype dtype) { return dtype == GLANCE_F32 ? "f32" : "bf16"; }
+inline const char *name(glance_dtype dtype) {
+  return dtype == GLANCE_F32 ? "f32" : dtype == GLANCE_BF16 ? "bf16" : "f16";
+}
+
+// A value as an element of this type holds it.
+inline float rounded(glance_dtype dtype, float value) {
+  if (dtype == GLANCE_F32) return value;
+  return dtype == GLANCE_BF16 ? glance::to_f32(glance::to_bf16(value))
+                              : glance::to_f32(glance::to_f16(value));
+}
+
+// What rounding a value to this type may cost; nothing in f32, whose roundings are counted apart.
+inline double narrowing_error(glance_dtype dtype, double value) {
+  if (dtype == GLANCE_F32) return 0;
+  if (dtype == GLANCE_BF16) return std::ldexp(std::fabs(value), -8);
+  return std::ldexp(std::fabs(value), -11) + std::ldexp(1.0, -25);
+}
 
 inline const char *name(glance::Isa isa) {
   switch (isa) {
@@ -172,20 +191,6 @@ inline std::vector<glance::Isa> isas() {
     all.push_back(static_cast<glance::Isa>(i));
   }
   return all;
-}
-
-// Calls check(dtype) for f32 and bf16 on every instruction set, up to the first fatal failure.
-template <typename Check>
-void for_each_variant(const Check &check) {
-  for (const glance::Isa isa : isas()) {
-    for (const glance_dtype dtype : {GLANCE_F32, GLANCE_BF16}) {
-      SCOPED_TRACE(std::string(name(isa)) + " " + name(dtype) +
-                   " seed=" + std::to_string(first_seed()));
-      const UseIsa use(isa);
-      check(dtype);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
 }
 
 // Every call from here to the end of the scope may use this many threads.
