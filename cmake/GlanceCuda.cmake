@@ -1,4 +1,5 @@
-# Decides whether to build for CUDA, and says so in one line. Sets GLANCE_HAS_CUDA.
+# Decides whether to build for CUDA, and says so in one line. Sets GLANCE_HAS_CUDA, and
+# GLANCE_CUBLASLT_INCLUDE to the folder of cublasLt.h, which a toolkit may lack.
 set(GLANCE_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO (if a toolkit is found), ON, OFF")
 # What daily builds make; releases add 86-real;89-real;100-real;120 and 80-virtual.
 set(CMAKE_CUDA_ARCHITECTURES "80-real;90a-real" CACHE STRING "CUDA architectures")
@@ -38,6 +39,7 @@ else()
       set(CMAKE_CUDA_STANDARD_REQUIRED ON)
       set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
       set(GLANCE_HAS_CUDA ON)
+      find_path(GLANCE_CUBLASLT_INCLUDE cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
     else()
       set(reason "${nvcc} cannot compile with ${CMAKE_CXX_COMPILER} as its host compiler")
     endif()
@@ -45,8 +47,13 @@ else()
 endif()
 
 if(GLANCE_HAS_CUDA)
+  if(GLANCE_CUBLASLT_INCLUDE)
+    set(with_cublaslt "with cuBLASLt")
+  else()
+    set(with_cublaslt "without cuBLASLt (no cublasLt.h)")
+  endif()
   message(NOTICE "glance: CUDA kernels: built with nvcc ${CMAKE_CUDA_COMPILER_VERSION} "
-    "for ${CMAKE_CUDA_ARCHITECTURES}")
+    "for ${CMAKE_CUDA_ARCHITECTURES}, ${with_cublaslt}")
 elseif(GLANCE_CUDA STREQUAL "ON")
   message(FATAL_ERROR "glance: CUDA kernels were asked for (GLANCE_CUDA=ON), but ${reason}")
 else()
