@@ -1,0 +1,514 @@
+// Launches, the order in which threads run, warps and barriers.
+#include "tests/emulator/machine.h"
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <numeric>
+#include <random>
+
+#include "tests/emulator/state.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(memory, bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(memory, bytes)
+#endif
+
+uint3 threadIdx;
+uint3 blockIdx;
+dim3 blockDim;
+dim3 gridDim;
+
+namespace glance_emulator {
+
+Machine machine;
+
+namespace {
+
+constexpr size_t kMostThreads = 1024;
+constexpr size_t kMostParameterBytes = 32764;
+constexpr unsigned kMostCluster = 8;
+constexpr size_t kMostShared = 227 << 10;
+constexpr size_t kMostShared80 = 163 << 10;
+// On both sides of shared memory.
+constexpr size_t kGuardBytes = 1024;
+constexpr unsigned char kGuard = 0xA5;
+
+bool seeded = false;
+unsigned first_seed = 0;
+
+void seed_once() {
+  if (seeded) return;
+  const char *set = std::getenv("GLANCE_TEST_SEED");
+  set_seed(set != nullptr ? static_cast<unsigned>(std::strtoul(set, nullptr, 10))
+                          : std::random_device()());
+}
+
+// --- Which lane runs ---
+
+void add_ready(Warp &warp, uint32_t lanes) {
+  if (warp.ready == 0 && lanes != 0) machine.ready.push_back(&warp);
+  warp.ready |= lanes;
+}
+
+void remove_ready(Warp &warp, uint32_t lanes) {
+  warp.ready &= ~lanes;
+  if (warp.ready != 0) return;
+  const auto place = std::find(machine.ready.begin(), machine.ready.end(), &warp);
+  *place = machine.ready.back();
+  machine.ready.pop_back();
+}
+
+[[noreturn]] void deadlock() {
+  std::fprintf(stderr, "emulated CUDA: deadlock, no thread can go on\n");
+  for (const auto &block : machine.blocks) {
+    for (const Warp &warp : block->warps) {
+      if (warp.live == 0) continue;
+      std::fprintf(stderr, "  block (%u, %u, %u) warp %u:", block->index.x, block->index.y,
+                   block->index.z, warp.index);
+      const char *latest = nullptr;
+      for (unsigned l = 0; l < kLanes; ++l) {
+        if ((warp.live >> l & 1u) == 0 || warp.lanes[l].waiting == latest) continue;
+        latest = warp.lanes[l].waiting;
+        std::fprintf(stderr, " from lane %u at %s;", l, latest);
+      }
+      if (~warp.live != 0) std::fprintf(stderr, " ended: %08x", ~warp.live);
+      std::fprintf(stderr, "\n");
+    }
+  }
+  machine.current = nullptr;
+  misuse("deadlock");
+}
+
+Warp &choose_warp() {
+  if (machine.order != Order::any && machine.latest != nullptr && machine.latest->ready != 0) {
+    return *machine.latest;
+  }
+  if (machine.order == Order::ranked) {
+    return **std::max_element(machine.ready.begin(), machine.ready.end(),
+                              [](Warp *a, Warp *b) { return a->priority < b->priority; });
+  }
+  return *machine.ready[machine.random.below(static_cast<uint32_t>(machine.ready.size()))];
+}
+
+// Null when all have ended.
+Lane *next_lane() {
+  if (machine.live_lanes == 0) return nullptr;
+  const auto land_any = [] {
+    land(machine.random.below(static_cast<uint32_t>(machine.flights.size())));
+  };
+  if (machine.latency != 0 && !machine.flights.empty() &&
+      machine.random.below(machine.latency) == 0) {
+    land_any();
+  }
+  while (machine.ready.empty()) {
+    if (machine.flights.empty()) deadlock();
+    land_any();
+  }
+  Warp &warp = choose_warp();
+  machine.latest = &warp;
+  // The first one at or behind a random place.
+  const uint32_t turn = machine.random.below(kLanes);
+  const uint32_t behind = warp.ready >> turn << turn;
+  const int number = __builtin_ctz(behind != 0 ? behind : warp.ready);
+  Lane &lane = warp.lanes[number];
+  remove_ready(warp, lane.bit());
+  return &lane;
+}
+
+Fiber &make_current(Lane *lane) {
+  machine.current = lane;
+  if (lane == nullptr) return machine.host;
+  lane->waiting = nullptr;
+  threadIdx = lane->index;
+  blockIdx = lane->warp->block->index;
+  return lane->fiber;
+}
+
+void run_others() {
+  Lane *from = machine.current;
+  Lane *next = next_lane();
+  Fiber &to = make_current(next);
+  if (next != from) change(from->fiber, to);
+}
+
+// --- Warps ---
+
+void complete(Warp &warp) {
+  const uint32_t missing = ~warp.arrived;
+  if (warp.operation.whole && missing != 0) {
+    misuse("%s needs all 32 lanes of warp %u, but lanes %08x have ended", warp.operation.name,
+           warp.index, missing);
+  }
+  warp.operation.execute(warp);
+}
+
+// --- Barriers ---
+
+void release(Barrier &barrier) {
+  barrier.expected = 0;
+  for (Warp *warp : barrier.waiting) wake(*warp);
+  barrier.waiting.clear();
+}
+
+// Barrier 0 waits for the warps that have not ended.
+void check_block_barrier(Block &block) {
+  Barrier &barrier = block.barriers[0];
+  if (!barrier.waiting.empty() && barrier.waiting.size() >= block.live_warps) release(barrier);
+}
+
+void check_cluster_barrier() {
+  Barrier &barrier = machine.cluster_barrier;
+  if (!barrier.waiting.empty() && barrier.waiting.size() >= machine.cluster_live_warps) {
+    release(barrier);
+  }
+}
+
+void arrive_block(Warp &warp) {
+  warp.block->barriers[0].waiting.push_back(&warp);
+  check_block_barrier(*warp.block);
+}
+
+void arrive_cluster(Warp &warp) {
+  machine.cluster_barrier.waiting.push_back(&warp);
+  check_cluster_barrier();
+}
+
+void arrive_named(Warp &warp) {
+  const unsigned id = static_cast<unsigned>(warp.operation.detail >> 32);
+  const unsigned warps = static_cast<unsigned>(warp.operation.detail & 0xFFFFFFFFu) / kLanes;
+  Barrier &barrier = warp.block->barriers[id];
+  if (barrier.expected != 0 && barrier.expected != warps) {
+    misuse("named_sync: barrier %u has %u threads for some warps and %u for others", id,
+           barrier.expected * kLanes, warps * kLanes);
+  }
+  barrier.expected = warps;
+  barrier.waiting.push_back(&warp);
+  if (barrier.waiting.size() == warps) release(barrier);
+}
+
+// --- Blocks ---
+
+// One for each block of a cluster, kept.
+unsigned char *shared_of(unsigned rank) {
+  static std::vector<unsigned char *> *memory = new std::vector<unsigned char *>;
+  while (memory->size() <= rank) {
+    void *place = nullptr;
+    if (posix_memalign(&place, 1024, kMostShared + 2 * kGuardBytes) != 0) {
+      misuse("no memory for shared memory");
+    }
+    memory->push_back(static_cast<unsigned char *>(place));
+  }
+  return (*memory)[rank] + kGuardBytes;
+}
+
+void make_shared(Block &block) {
+  block.shared = shared_of(block.rank);
+  unsigned char *end = block.shared + machine.grid->shared_bytes;
+  ASAN_UNPOISON_MEMORY_REGION(block.shared - kGuardBytes, kMostShared + 2 * kGuardBytes);
+  poison(block.shared, machine.grid->shared_bytes);
+  std::memset(block.shared - kGuardBytes, kGuard, kGuardBytes);
+  std::memset(end, kGuard, kGuardBytes);
+  ASAN_POISON_MEMORY_REGION(block.shared - kGuardBytes, kGuardBytes);
+  ASAN_POISON_MEMORY_REGION(end, kMostShared + kGuardBytes - machine.grid->shared_bytes);
+}
+
+void check_guards(const Block &block) {
+  const unsigned char *end = block.shared + machine.grid->shared_bytes;
+  ASAN_UNPOISON_MEMORY_REGION(block.shared - kGuardBytes, kMostShared + 2 * kGuardBytes);
+  for (size_t i = 0; i < kGuardBytes; ++i) {
+    if (end[i] != kGuard || (end - machine.grid->shared_bytes - kGuardBytes)[i] != kGuard) {
+      misuse("shared memory was written outside its %zu bytes", machine.grid->shared_bytes);
+    }
+  }
+}
+
+void end_block(Block &block) {
+  for (const Flight &flight : machine.flights) {
+    if (flight.block == &block) misuse("the block ended while a tensor copy to it was on its way");
+  }
+  check_guards(block);
+}
+
+[[noreturn]] void end_lane() {
+  Lane &lane = *machine.current;
+  Warp &warp = *lane.warp;
+  Block &block = *warp.block;
+  --machine.live_lanes;
+  warp.live &= ~lane.bit();
+  if (warp.live == 0) {
+    --block.live_warps;
+    --machine.cluster_live_warps;
+    if (block.live_warps == 0) end_block(block);
+    check_block_barrier(block);
+    check_cluster_barrier();
+  } else if (warp.arrived != 0 && warp.arrived == warp.live) {
+    complete(warp);
+  }
+  Fiber &to = make_current(next_lane());
+  leave(lane.fiber, to);
+}
+
+void begin_lane() {
+  entered();
+  machine.grid->run(machine.grid->closure);
+  end_lane();
+}
+
+void prepare_block(Block &block, unsigned first_lane) {
+  const Grid &grid = *machine.grid;
+  const unsigned threads = grid.block.x * grid.block.y * grid.block.z;
+  make_shared(block);
+  block.live_warps = (threads + kLanes - 1) / kLanes;
+  machine.cluster_live_warps += block.live_warps;
+  block.warps.resize(block.live_warps);
+  for (unsigned w = 0; w < block.live_warps; ++w) {
+    Warp &warp = block.warps[w];
+    warp.block = &block;
+    warp.index = w;
+    warp.lanes = &(*machine.lanes)[first_lane + w * kLanes];
+    warp.priority = machine.random.next();
+    const unsigned count = std::min(kLanes, threads - w * kLanes);
+    warp.live = count == kLanes ? kAllLanes : (1u << count) - 1;
+    for (unsigned l = 0; l < count; ++l) {
+      Lane &lane = warp.lanes[l];
+      const unsigned thread = w * kLanes + l;
+      lane.warp = &warp;
+      lane.number = l;
+      lane.index = {thread % grid.block.x, thread / grid.block.x % grid.block.y,
+                    thread / grid.block.x / grid.block.y};
+      lane.waiting = nullptr;
+      lane.copies.clear();
+      lane.groups.clear();
+      allocate_stack(lane.fiber, first_lane + thread);
+      prepare(lane.fiber, begin_lane);
+    }
+    machine.live_lanes += count;
+    add_ready(warp, warp.live);
+  }
+}
+
+// The cluster whose first block has this number.
+void run_cluster(unsigned first_block) {
+  const Grid &grid = *machine.grid;
+  const unsigned threads = grid.block.x * grid.block.y * grid.block.z;
+  const unsigned lanes = (threads + kLanes - 1) / kLanes * kLanes;
+  constexpr uint32_t kLatencies[] = {2, 16, 256, 0};
+  machine.latency = kLatencies[machine.random.below(4)];
+  machine.order = static_cast<Order>(machine.random.below(static_cast<uint32_t>(Order::kCount)));
+  machine.ready.clear();
+  machine.latest = nullptr;
+  machine.live_lanes = 0;
+  machine.cluster_live_warps = 0;
+  machine.blocks.clear();
+  if (machine.lanes == nullptr || machine.lanes->size() < lanes * grid.cluster) {
+    machine.lanes = std::make_unique<std::vector<Lane>>(lanes * grid.cluster);
+  }
+  for (unsigned rank = 0; rank < grid.cluster; ++rank) {
+    const unsigned number = first_block + rank;
+    machine.blocks.push_back(std::make_unique<Block>());
+    Block &block = *machine.blocks.back();
+    block.index = {number % grid.grid.x, number / grid.grid.x % grid.grid.y,
+                   number / grid.grid.x / grid.grid.y};
+    block.rank = rank;
+    prepare_block(block, rank * lanes);
+  }
+  Fiber &to = make_current(next_lane());
+  change(machine.host, to);
+}
+
+void check_launch(const Grid &grid) {
+  const size_t threads = size_t{grid.block.x} * grid.block.y * grid.block.z;
+  const size_t most_shared = device().compute_major >= 9 ? kMostShared : kMostShared80;
+  if (threads == 0 || threads > kMostThreads) misuse("a block of %zu threads", threads);
+  if (grid.shared_bytes > most_shared) {
+    misuse("%zu bytes of shared memory; a block can have %zu", grid.shared_bytes, most_shared);
+  }
+  if (grid.parameter_bytes > kMostParameterBytes) {
+    misuse("%zu bytes of kernel parameters; %zu are possible", grid.parameter_bytes,
+           kMostParameterBytes);
+  }
+  if (grid.cluster == 0 || grid.cluster > kMostCluster || grid.grid.x % grid.cluster != 0) {
+    misuse("clusters of %u blocks in a grid of %u", grid.cluster, grid.grid.x);
+  }
+  if (grid.cluster > 1) require(90, "a cluster");
+  if (grid.grid.x > 0x7FFFFFFFu || grid.grid.y > 65535 || grid.grid.z > 65535) {
+    misuse("a grid of (%u, %u, %u) blocks", grid.grid.x, grid.grid.y, grid.grid.z);
+  }
+}
+
+}  // namespace
+
+Device &device() {
+  static Device only;
+  return only;
+}
+
+void set_seed(unsigned seed) {
+  seeded = true;
+  first_seed = seed;
+  machine.random.seed(seed);
+}
+
+cudaError_t run(const Grid &grid) {
+  static std::mutex one_at_a_time;
+  if (size_t{grid.grid.x} * grid.grid.y * grid.grid.z == 0) return cudaErrorInvalidConfiguration;
+  const std::lock_guard<std::mutex> lock(one_at_a_time);
+  seed_once();
+  machine.grid = &grid;
+  machine.current = nullptr;
+  check_launch(grid);
+  blockDim = grid.block;
+  gridDim = grid.grid;
+  std::vector<unsigned> clusters(size_t{grid.grid.x} * grid.grid.y * grid.grid.z / grid.cluster);
+  std::iota(clusters.begin(), clusters.end(), 0u);
+  for (size_t i = clusters.size(); i > 1; --i) {
+    std::swap(clusters[i - 1], clusters[machine.random.below(static_cast<uint32_t>(i))]);
+  }
+  for (const unsigned cluster : clusters) run_cluster(cluster * grid.cluster);
+  machine.blocks.clear();
+  machine.grid = nullptr;
+  return cudaSuccess;
+}
+
+void misuse(const char *format, ...) {
+  std::fprintf(stderr, "emulated CUDA: ");
+  va_list arguments;
+  va_start(arguments, format);
+  std::vfprintf(stderr, format, arguments);
+  va_end(arguments);
+  std::fprintf(stderr, "\n");
+  if (machine.current != nullptr) {
+    const Lane &lane = *machine.current;
+    const uint3 &block = lane.warp->block->index;
+    std::fprintf(stderr, "  in block (%u, %u, %u), thread (%u, %u, %u)\n", block.x, block.y,
+                 block.z, lane.index.x, lane.index.y, lane.index.z);
+  }
+  if (machine.grid != nullptr) {
+    const Grid &grid = *machine.grid;
+    std::fprintf(stderr, "  of a grid of (%u, %u, %u) x (%u, %u, %u): %s\n", grid.grid.x,
+                 grid.grid.y, grid.grid.z, grid.block.x, grid.block.y, grid.block.z, grid.kernel);
+  }
+  std::fprintf(stderr, "  the emulator's seed is %u\n", first_seed);
+  std::abort();
+}
+
+void require(int capability, const char *what) {
+  const int has = device().compute_major * 10 + device().compute_minor;
+  if (has < capability) misuse("%s on a device of compute capability %d", what, has);
+}
+
+unsigned char *shared_memory() { return this_block().shared; }
+
+uint32_t shared_offset(const void *shared, size_t bytes, size_t alignment, const char *what) {
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(this_block().shared);
+  const uintptr_t address = reinterpret_cast<uintptr_t>(shared);
+  if (address < begin || address - begin + bytes > machine.grid->shared_bytes) {
+    misuse("%s: not within the block's %zu bytes of shared memory", what,
+           machine.grid->shared_bytes);
+  }
+  if (address % alignment != 0) misuse("%s: not aligned to %zu bytes", what, alignment);
+  return static_cast<uint32_t>(address - begin);
+}
+
+uint32_t shared_address(const void *shared) {
+  return kFirstShared + shared_offset(shared, 1, 1, "shared_address");
+}
+
+void poison(void *memory, size_t bytes) {
+  auto *place = static_cast<unsigned char *>(memory);
+  for (size_t i = 0; i + 1 < bytes; i += 2) std::memcpy(place + i, &kPoison, 2);
+  if (bytes % 2 != 0) place[bytes - 1] = static_cast<unsigned char>(kPoison >> 8);
+}
+
+void wake(Lane &lane) { add_ready(*lane.warp, lane.bit()); }
+
+void wake(Warp &warp) {
+  add_ready(warp, warp.arrived);
+  warp.arrived = 0;
+}
+
+void wait_here(const char *what) {
+  machine.current->waiting = what;
+  run_others();
+}
+
+void others() {
+  if (machine.random.below(4) != 0) return;
+  wake(*machine.current);
+  run_others();
+}
+
+void collective(const Operation &operation, void *argument) {
+  Lane &lane = *machine.current;
+  Warp &warp = *lane.warp;
+  if (warp.arrived == 0) {
+    warp.operation = operation;
+  } else if (warp.operation.name != operation.name || warp.operation.detail != operation.detail) {
+    misuse("a lane of warp %u is at %s while others are at %s", warp.index, operation.name,
+           warp.operation.name);
+  }
+  warp.arguments[lane.number] = argument;
+  warp.arrived |= lane.bit();
+  if (warp.arrived == warp.live) {
+    complete(warp);
+    if ((warp.ready & lane.bit()) != 0) {
+      remove_ready(warp, lane.bit());
+      return;
+    }
+  }
+  wait_here(operation.name);
+}
+
+unsigned lane() { return machine.current->number; }
+
+void shuffle(ShuffleArguments &arguments) {
+  static const Operation operation = {
+      "shuffle", 0, false, [](Warp &warp) {
+        uint64_t values[kLanes];
+        for (unsigned l = 0; l < kLanes; ++l) {
+          const bool there = (warp.arrived >> l & 1u) != 0;
+          values[l] =
+              there ? warp.argument<ShuffleArguments>(l).value : 0x0001000100010001u * kPoison;
+        }
+        for (unsigned l = 0; l < kLanes; ++l) {
+          if ((warp.arrived >> l & 1u) == 0) continue;
+          ShuffleArguments &own = warp.argument<ShuffleArguments>(l);
+          own.value = values[own.source];
+        }
+        wake(warp);
+      }};
+  collective(operation, &arguments);
+}
+
+void warp_sync() {
+  collective({"warp_sync", 0, false, [](Warp &warp) { wake(warp); }}, nullptr);
+}
+
+void block_sync() { collective({"block_sync", 0, false, arrive_block}, nullptr); }
+
+void named_sync(int id, int threads) {
+  const Grid &grid = *machine.grid;
+  const int block = static_cast<int>(grid.block.x * grid.block.y * grid.block.z);
+  if (id < 1 || id > 15) misuse("named_sync: barrier %d; 1 to 15 are possible", id);
+  if (threads <= 0 || threads % 32 != 0 || threads > block) {
+    misuse("named_sync: %d threads of a block's %d", threads, block);
+  }
+  const uint64_t detail =
+      uint64_t{static_cast<unsigned>(id)} << 32 | static_cast<unsigned>(threads);
+  collective({"named_sync", detail, false, arrive_named}, nullptr);
+}
+
+uint32_t cluster_rank() { return this_block().rank; }
+
+void cluster_sync() {
+  require(90, "cluster_sync");
+  collective({"cluster_sync", 0, false, arrive_cluster}, nullptr);
+}
+
+}  // namespace glance_emulator
