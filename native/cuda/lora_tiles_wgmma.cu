@@ -36,13 +36,14 @@ constexpr int kCluster = 2;
 constexpr int kProducerRegisters = 40;
 constexpr int kConsumerRegisters = 232;
 constexpr int kProducerBarrier = 1;
+constexpr int kStartBarrier = 2;
 constexpr int kWarps = kWarpgroup / 32;
 
-using StoreStage = Stage<128>;
+using StoreStage = Stage<64>;
 
 template <int kTileN>
 struct Ring {
-  static constexpr int kSlots = kTileN == 256 ? 4 : 6;
+  static constexpr int kSlots = kTileN == 256 ? 4 : kTileN == 192 ? 5 : 6;
   static constexpr int kLeftBytes = kTileRows * kSlotRowBytes;
   static constexpr int kRightBytes = kTileN * kSlotRowBytes;
   static constexpr int kSlotBytes = kLeftBytes + kRightBytes;
@@ -250,8 +251,9 @@ struct Product {
   int lane;
   int previous = -1;
 
-  // Over K.
-  __device__ void products(int32_t k, float (&sums)[kTileN / 2]) {
+  // Over K. The first consumer's first tile lets the second one begin.
+  __device__ void products(int32_t k, bool lets_begin, float (&sums)[kTileN / 2]) {
+    const int32_t head_start = lesser(k, (Ring<kTileN>::kSlots - 1) * kSlotK);
     for (int32_t done = 0; done < k; done += kSlotK) {
       mbarrier_wait(shared.full(at->slot), at->parity);
       const uint64_t left = left_operand();
@@ -266,6 +268,9 @@ struct Product {
       if (previous >= 0) release(shared, previous, lane);
       previous = at->slot;
       at->next();
+      if (lets_begin && done < head_start && done + kSlotK >= head_start) {
+        named_arrive(kStartBarrier, kConsumers * kWarpgroup);
+      }
     }
     wgmma_wait<0>();
     release(shared, previous, lane);
@@ -296,6 +301,8 @@ struct Product {
   }
 };
 
+// The second consumer begins when the first is almost a ring ahead, and stays that far behind: so
+// one multiplies, at twice the speed, while the other stores.
 template <typename T, int kTileN>
 __device__ void consume(const LoraParams &p, const Shared<kTileN> &shared, int consumer,
                         int thread) {
@@ -306,17 +313,18 @@ __device__ void consume(const LoraParams &p, const Shared<kTileN> &shared, int c
   const int first_row = consumer * (kTileRows / kConsumers) + warp * kStoreRows;
   const StoreStage stage = {shared.store(consumer * kWarps + warp)};
   Position<kTileN> at;
-  bool may_write = false;
+  bool first = true;
+  if (consumer != 0) named_sync(kStartBarrier, kConsumers * kWarpgroup);
   for (int32_t u = blockIdx.x / kCluster; u < units; u += gridDim.x / kCluster) {
     const Unit unit = unit_at<kTileN>(p, u);
     const RowTileParams rows = row_tile_of(p, unit.row_pair * kCluster + static_cast<int>(block));
     const LinearParams &l = p.linears[unit.linear];
     float sums[kTileN / 2];
     Product<T, kTileN> product = {shared, &at, consumer, lane};
-    product.products(p.k, sums);
+    product.products(p.k, first && consumer == 0, sums);
     product.up(up_steps(p, l), sums);
-    if (!may_write) grid_dependency_wait();
-    may_write = true;
+    if (first) grid_dependency_wait();
+    first = false;
     store_tile<T>(l, sums, rows.begin + first_row, lesser(rows.count - first_row, kStoreRows),
                   unit.column, stage, lane);
   }
@@ -326,7 +334,7 @@ template <typename T, int kTileN>
 __global__ void __launch_bounds__(kThreads, 1)
     lora_tiles_wgmma_kernel(const __grid_constant__ LoraParams p,
                             const __grid_constant__ Maps maps) {
-#if defined(GLANCE_HAS_WGMMA) || defined(GLANCE_EMULATED_CUDA)
+#ifdef GLANCE_HAS_WGMMA
   const Shared<kTileN> shared = {shared_memory()};
   // From lane 0, so that the compiler sees that it is the same for all of a warp.
   const int warpgroup = shuffle(static_cast<int>(threadIdx.x) / kWarpgroup, 0);
@@ -379,11 +387,13 @@ glance_status launch_tiles(const LoraParams &p, glance_dtype dtype, int32_t mult
                      launch(shape, stream, lora_tiles_wgmma_kernel<T, kTileN>, p, maps));
 }
 
-// Turns of all clusters that a width needs, in units of 128 columns.
+// What a width costs: the turns that the clusters take, in units of 64 columns, times what a column
+// of it costs in hundredths. Narrower tiles read x more often, for which this charges an estimate.
 template <int kTileN>
-int64_t turns(const LoraParams &p, int32_t multiprocessors) {
+int64_t cost(const LoraParams &p, int32_t multiprocessors, int64_t column_cost) {
   const int32_t clusters = multiprocessors / kCluster;
-  return int64_t{(unit_count<kTileN>(p) + clusters - 1) / clusters} * (kTileN / 128);
+  const int32_t turns = (unit_count<kTileN>(p) + clusters - 1) / clusters;
+  return turns * (kTileN / 64) * column_cost;
 }
 
 template <typename T>
@@ -391,9 +401,13 @@ glance_status for_width(const LoraParams &p, glance_dtype dtype, cudaStream_t st
   int32_t multiprocessors = 0;
   const glance_status status = multiprocessor_count(&multiprocessors);
   if (status != GLANCE_OK) return status;
-  // Narrow tiles read x twice as often, so they must save a fifth of the turns. An estimate.
-  const bool narrow = turns<128>(p, multiprocessors) * 6 < turns<256>(p, multiprocessors) * 5;
-  if (narrow) return launch_tiles<T, 128>(p, dtype, multiprocessors, stream);
+  const int64_t wide = cost<256>(p, multiprocessors, 100);
+  const int64_t medium = cost<192>(p, multiprocessors, 103);
+  const int64_t narrow = cost<128>(p, multiprocessors, 115);
+  if (narrow < wide && narrow < medium) {
+    return launch_tiles<T, 128>(p, dtype, multiprocessors, stream);
+  }
+  if (medium < wide) return launch_tiles<T, 192>(p, dtype, multiprocessors, stream);
   return launch_tiles<T, 256>(p, dtype, multiprocessors, stream);
 }
 

@@ -41,6 +41,24 @@ GLANCE_DEVICE void named_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+// --- Stores of 16 and 8 bytes, aligned to as many, to global memory ---
+
+// The compiler takes the store of a vector apart at times.
+GLANCE_DEVICE void store_16(void *global, const uint32_t (&words)[4]) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(global), "r"(words[0]),
+               "r"(words[1]), "r"(words[2]), "r"(words[3])
+               : "memory");
+}
+GLANCE_DEVICE void store_8(void *global, const uint32_t (&words)[2]) {
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(global), "r"(words[0]), "r"(words[1])
+               : "memory");
+}
+
+// Counts as one of those threads, and goes on.
+GLANCE_DEVICE void named_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 // --- Asynchronous copies of 16 bytes to shared memory (sm_80) ---
 
 // Copies the first `bytes` (0 to 16) of 16 and fills the rest with zeros. Both aligned to 16.

@@ -152,6 +152,7 @@ void complete(Warp &warp) {
 
 void release(Barrier &barrier) {
   barrier.expected = 0;
+  barrier.passed = 0;
   for (Warp *warp : barrier.waiting) wake(*warp);
   barrier.waiting.clear();
 }
@@ -179,7 +180,8 @@ void arrive_cluster(Warp &warp) {
   check_cluster_barrier();
 }
 
-void arrive_named(Warp &warp) {
+// A warp at a named barrier; waits decides whether it stays there until the others have come.
+void come_to_named(Warp &warp, bool waits) {
   const unsigned id = static_cast<unsigned>(warp.operation.detail >> 32);
   const unsigned warps = static_cast<unsigned>(warp.operation.detail & 0xFFFFFFFFu) / kLanes;
   Barrier &barrier = warp.block->barriers[id];
@@ -188,9 +190,18 @@ void arrive_named(Warp &warp) {
            barrier.expected * kLanes, warps * kLanes);
   }
   barrier.expected = warps;
-  barrier.waiting.push_back(&warp);
-  if (barrier.waiting.size() == warps) release(barrier);
+  if (waits) {
+    barrier.waiting.push_back(&warp);
+  } else {
+    ++barrier.passed;
+    wake(warp);
+  }
+  if (barrier.waiting.size() + barrier.passed == warps) release(barrier);
 }
+
+void arrive_named(Warp &warp) { come_to_named(warp, true); }
+
+void pass_named(Warp &warp) { come_to_named(warp, false); }
 
 // --- Blocks ---
 
@@ -492,16 +503,24 @@ void warp_sync() {
 
 void block_sync() { collective({"block_sync", 0, false, arrive_block}, nullptr); }
 
-void named_sync(int id, int threads) {
+// Which barrier and how many threads, as Operation::detail.
+uint64_t named_detail(const char *name, int id, int threads) {
   const Grid &grid = *machine.grid;
   const int block = static_cast<int>(grid.block.x * grid.block.y * grid.block.z);
-  if (id < 1 || id > 15) misuse("named_sync: barrier %d; 1 to 15 are possible", id);
+  if (id < 1 || id > 15) misuse("%s: barrier %d; 1 to 15 are possible", name, id);
   if (threads <= 0 || threads % 32 != 0 || threads > block) {
-    misuse("named_sync: %d threads of a block's %d", threads, block);
+    misuse("%s: %d threads of a block's %d", name, threads, block);
   }
-  const uint64_t detail =
-      uint64_t{static_cast<unsigned>(id)} << 32 | static_cast<unsigned>(threads);
-  collective({"named_sync", detail, false, arrive_named}, nullptr);
+  return uint64_t{static_cast<unsigned>(id)} << 32 | static_cast<unsigned>(threads);
+}
+
+void named_sync(int id, int threads) {
+  collective({"named_sync", named_detail("named_sync", id, threads), false, arrive_named}, nullptr);
+}
+
+void named_arrive(int id, int threads) {
+  collective({"named_arrive", named_detail("named_arrive", id, threads), false, pass_named},
+             nullptr);
 }
 
 uint32_t cluster_rank() { return this_block().rank; }

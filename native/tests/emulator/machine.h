@@ -66,6 +66,7 @@ void shuffle(ShuffleArguments &arguments);
 unsigned lane();
 void block_sync();
 void named_sync(int id, int threads);
+void named_arrive(int id, int threads);
 void warp_sync();
 
 // --- Clusters ---

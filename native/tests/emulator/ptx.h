@@ -37,6 +37,7 @@ GLANCE_DEVICE T shuffle_xor(T value, int mask) {
 GLANCE_DEVICE void block_sync() { glance_emulator::block_sync(); }
 GLANCE_DEVICE void warp_sync() { glance_emulator::warp_sync(); }
 GLANCE_DEVICE void named_sync(int id, int threads) { glance_emulator::named_sync(id, threads); }
+GLANCE_DEVICE void named_arrive(int id, int threads) { glance_emulator::named_arrive(id, threads); }
 
 // --- Stores of 16 and 8 bytes, aligned to as many, to global memory ---
 

@@ -93,6 +93,8 @@ struct Warp {
 struct Barrier {
   // Of named_sync; 0 until the first warp says.
   unsigned expected = 0;
+  // Warps that came with named_arrive.
+  unsigned passed = 0;
   std::vector<Warp *> waiting;
 };
 

@@ -35,10 +35,10 @@ GLANCE_DEVICE uint64_t wgmma_operand(const void *shared) {
   return kSwizzle128 | kEightRows | kUnusedHere | ((shared_address(shared) & 0x3FFFFu) >> 4);
 }
 
-// 64 or 128 sums a thread are N = 128 or 256.
+// 64, 96 or 128 sums a thread are N = 128, 192 or 256.
 template <typename T, int kSums>
 GLANCE_DEVICE void wgmma(float (&d)[kSums], uint64_t a, uint64_t b, int accumulate) {
-  static_assert(kSums == 64 || kSums == 128);
+  static_assert(kSums == 64 || kSums == 96 || kSums == 128);
   static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, f16>);
   glance_emulator::WgmmaArguments arguments = {d,          a,         b,
                                                accumulate, 2 * kSums, std::is_same_v<T, f16>};
