@@ -67,6 +67,8 @@ struct BackwardTensors {
   }
 };
 
+using BackwardOperation = glance_status (*)(const glance_lora_linear_backward_args *, void *);
+
 // The struct over the tensors, which must outlive it.
 struct BackwardCall {
   BackwardTensors *tensors;
@@ -105,8 +107,8 @@ struct BackwardCall {
   }
 
   // With the workspace that the call asks for.
-  glance_status run() const {
-    if (!on_cuda()) return glance_lora_linear_backward(&args, nullptr);
+  glance_status run(BackwardOperation operation = glance_lora_linear_backward) const {
+    if (!on_cuda()) return operation(&args, nullptr);
     BackwardTensors &t = *tensors;
     const Mirror mirror({&t.x, &t.dy, &t.down, &t.up, &t.dx, &t.d_down, &t.d_up});
     glance_lora_linear_backward_args placed = args;
@@ -118,7 +120,7 @@ struct BackwardCall {
     const Workspace workspace(bytes);
     placed.workspace = workspace.data();
     placed.workspace_bytes = bytes;
-    const glance_status status = mirror.done(glance_lora_linear_backward(&placed, nullptr));
+    const glance_status status = mirror.done(operation(&placed, nullptr));
     EXPECT_TRUE(workspace.guard_untouched()) << "wrote behind its workspace of " << bytes;
     return status;
   }

@@ -1,5 +1,5 @@
-// glance_lora_linear_backward against a float64 oracle, on every instruction set of this machine or on
-// CUDA.
+// glance_lora_linear_backward against a float64 oracle, on every instruction set of this machine or
+// on CUDA.
 #include <glance/lora_linear.h>
 #include <gtest/gtest.h>
 

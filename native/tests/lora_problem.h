@@ -194,11 +194,14 @@ struct LoraTensors {
   }
 };
 
+using LoraOperation = glance_status (*)(const glance_lora_linear_args *, void *);
+
 // Runs a call whose struct and linears point into these buffers, with the workspace it asks for.
 inline glance_status run_lora_linear(glance_lora_linear_args args,
                                      std::vector<glance_linear> linears,
-                                     const std::vector<Buffer *> &buffers) {
-  if (!on_cuda()) return glance_lora_linear(&args, nullptr);
+                                     const std::vector<Buffer *> &buffers,
+                                     LoraOperation operation = glance_lora_linear) {
+  if (!on_cuda()) return operation(&args, nullptr);
   const Mirror mirror(buffers);
   mirror.place(&args.x, &args.h, &args.adapters.selection);
   for (glance_linear &l : linears) mirror.place(&l.bias, &l.y, &l.gate, &l.residual);
@@ -209,7 +212,7 @@ inline glance_status run_lora_linear(glance_lora_linear_args args,
   const Workspace workspace(bytes);
   args.workspace = workspace.data();
   args.workspace_bytes = bytes;
-  const glance_status status = mirror.done(glance_lora_linear(&args, nullptr));
+  const glance_status status = mirror.done(operation(&args, nullptr));
   EXPECT_TRUE(workspace.guard_untouched()) << "wrote behind its workspace of " << bytes;
   return status;
 }
