@@ -3,8 +3,9 @@
 set(GLANCE_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO (if a toolkit is found), ON, OFF")
 # What daily builds make; releases add 86-real;89-real;100-real;120 and 80-virtual.
 set(CMAKE_CUDA_ARCHITECTURES "80-real;90a-real" CACHE STRING "CUDA architectures")
-# The first toolkit that knows sm_90a.
-set(GLANCE_CUDA_MINIMUM 12.0)
+# The first that finds functions of the driver by version; kernels may have 32 KB of parameters since
+# 12.1, and sm_90a is known since 12.0.
+set(GLANCE_CUDA_MINIMUM 12.5)
 set(GLANCE_HAS_CUDA OFF)
 
 function(glance_find_nvcc result reason)

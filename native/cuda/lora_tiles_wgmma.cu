@@ -22,6 +22,11 @@
 #include "cuda/warp_store.h"
 #include "cuda/wgmma.h"
 
+#ifdef __CUDACC__
+// On other architectures the kernel is empty and nothing else here is referenced.
+#pragma nv_diag_suppress 177
+#endif
+
 namespace glance {
 namespace {
 
@@ -32,12 +37,14 @@ constexpr int kConsumers = 2;
 constexpr int kWarpgroup = 128;
 constexpr int kThreads = kWarpgroup * (1 + kConsumers);
 constexpr int kCluster = 2;
+constexpr int kWarps = kWarpgroup / 32;
+
 // Together the 64 K registers of a multiprocessor: a consumer has up to 128 sums in each thread.
 constexpr int kProducerRegisters = 40;
 constexpr int kConsumerRegisters = 232;
+// Of named_sync.
 constexpr int kProducerBarrier = 1;
 constexpr int kStartBarrier = 2;
-constexpr int kWarps = kWarpgroup / 32;
 
 using StoreStage = Stage<64>;
 
@@ -123,13 +130,13 @@ __device__ Unit unit_at(const LoraParams &p, int32_t index) {
 // Steps of 16 of the up-projection of a linear: as many as its widest adapter needs. That the
 // tile's own may need fewer the compiler must not see: it gives wgmma up where a branch might
 // diverge.
-__device__ int32_t up_steps(const LoraParams &p, const LinearParams &l) {
+GLANCE_DEVICE int32_t up_steps(const LoraParams &p, const LinearParams &l) {
   int32_t rank = 0;
   for (int32_t i = 0; i < p.adapter_count; ++i) rank = greater(rank, l.up[i].rank);
   return (rank + 15) / 16;
 }
 
-__device__ int32_t rank_of(const LinearParams &l, const RowTileParams &rows) {
+GLANCE_DEVICE int32_t rank_of(const LinearParams &l, const RowTileParams &rows) {
   return rows.adapter < 0 ? 0 : l.up[rows.adapter].rank;
 }
 

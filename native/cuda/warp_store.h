@@ -31,7 +31,7 @@ struct Stage {
   }
 };
 
-static __device__ __forceinline__ bool in_sixteens(const void *data, int64_t stride) {
+GLANCE_DEVICE bool in_sixteens(const void *data, int64_t stride) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 8 == 0;
 }
 
