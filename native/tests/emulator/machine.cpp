@@ -9,6 +9,7 @@
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <string>
 
 #include "tests/emulator/state.h"
 
@@ -42,11 +43,12 @@ constexpr unsigned char kGuard = 0xA5;
 bool seeded = false;
 unsigned first_seed = 0;
 
+// Before main(), so that tests and emulator have one seed.
+const int drawn = setenv("GLANCE_TEST_SEED", std::to_string(std::random_device()()).c_str(), 0);
+
 void seed_once() {
   if (seeded) return;
-  const char *set = std::getenv("GLANCE_TEST_SEED");
-  set_seed(set != nullptr ? static_cast<unsigned>(std::strtoul(set, nullptr, 10))
-                          : std::random_device()());
+  set_seed(static_cast<unsigned>(std::strtoul(std::getenv("GLANCE_TEST_SEED"), nullptr, 10)));
 }
 
 // --- Which lane runs ---
@@ -356,7 +358,14 @@ void check_launch(const Grid &grid) {
 }  // namespace
 
 Device &device() {
-  static Device only;
+  static Device only = [] {
+    Device made;
+    const char *set = std::getenv("GLANCE_EMULATED_CAPABILITY");
+    const int capability = set != nullptr ? std::atoi(set) : 0;
+    if (capability > 0) made.compute_major = capability / 10;
+    if (capability > 0) made.compute_minor = capability % 10;
+    return made;
+  }();
   return only;
 }
 
@@ -405,7 +414,7 @@ void misuse(const char *format, ...) {
     std::fprintf(stderr, "  of a grid of (%u, %u, %u) x (%u, %u, %u): %s\n", grid.grid.x,
                  grid.grid.y, grid.grid.z, grid.block.x, grid.block.y, grid.block.z, grid.kernel);
   }
-  std::fprintf(stderr, "  the emulator's seed is %u\n", first_seed);
+  std::fprintf(stderr, "  GLANCE_TEST_SEED=%u\n", first_seed);
   std::abort();
 }
 

@@ -25,11 +25,12 @@ struct Device {
   // Few, so that a persistent kernel's blocks walk several tiles.
   int multiprocessors = 6;
 };
-// The only device; a test may change it.
+// The only device; a test may change it. The environment variable GLANCE_EMULATED_CAPABILITY sets
+// another compute capability, 80 for 8.0.
 Device &device();
 
-// Draws everything from this seed from here on. Without it: from the environment variable
-// GLANCE_TEST_SEED, or a drawn one.
+// Draws everything from this seed from here on. Without it: from the one in the environment variable
+// GLANCE_TEST_SEED, which is drawn and set before main() where it is not.
 void set_seed(unsigned seed);
 
 // --- Launches ---
