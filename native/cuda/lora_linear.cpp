@@ -111,20 +111,6 @@ LoraParams describe(const glance_lora_linear_args &a) {
   return p;
 }
 
-// Adds the segments from *next on, as many as fit; false if there are none left.
-bool take_segments(const glance_adapter_table &t, int32_t *next, LoraParams *p) {
-  p->segment_count = 0;
-  p->row_tiles = 0;
-  for (; *next < t.segment_count && p->segment_count < kMaxSegments; ++*next) {
-    const glance_segment &s = t.segments[*next];
-    if (s.begin == s.end) continue;
-    p->segments[p->segment_count++] = {static_cast<int32_t>(s.begin), static_cast<int32_t>(s.end),
-                                       s.adapter, p->row_tiles};
-    p->row_tiles += static_cast<int32_t>((s.end - s.begin - 1) / kTileRows) + 1;
-  }
-  return p->segment_count > 0;
-}
-
 void take_all_rows(LoraParams *p) {
   p->segment_count = 1;
   p->segments[0] = {0, p->rows, -1, 0};

@@ -131,6 +131,20 @@ static __host__ __device__ __forceinline__ RowTileParams row_tile_of(const LoraP
   return {begin, lesser(s.end - begin, kTileRows), selected(p, s.adapter)};
 }
 
+// Gives p the table's segments from *next on, as many as fit; false if there are none left.
+inline bool take_segments(const glance_adapter_table &table, int32_t *next, LoraParams *p) {
+  p->segment_count = 0;
+  p->row_tiles = 0;
+  for (; *next < table.segment_count && p->segment_count < kMaxSegments; ++*next) {
+    const glance_segment &s = table.segments[*next];
+    if (s.begin == s.end) continue;
+    p->segments[p->segment_count++] = {static_cast<int32_t>(s.begin), static_cast<int32_t>(s.end),
+                                       s.adapter, p->row_tiles};
+    p->row_tiles += static_cast<int32_t>((s.end - s.begin - 1) / kTileRows) + 1;
+  }
+  return p->segment_count > 0;
+}
+
 // The value of y for a sum x W^T + h B^T at (row, column); gate and residual are of that place.
 template <int kEpilogue>
 static __host__ __device__ __forceinline__ float finished(float sum, float bias, float gate,
