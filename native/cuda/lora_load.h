@@ -65,15 +65,16 @@ struct OutputTile {
   int32_t adapter;
 };
 
-template <int kTile>
-inline int64_t column_tiles(const LoraParams &p) {
-  int64_t tiles = 0;
-  for (int l = 0; l < p.linear_count; ++l) tiles += (p.linears[l].n + kTile - 1) / kTile;
-  return tiles;
+// ceil(a / b) for a of 1 or more, whatever its size.
+static __host__ __device__ __forceinline__ int32_t parts(int32_t a, int32_t b) {
+  return (a - 1) / b + 1;
 }
+
 template <int kTile>
 inline int64_t output_tiles(const LoraParams &p) {
-  return column_tiles<kTile>(p) * p.row_tiles * (kTileRows / kTile);
+  int64_t columns = 0;
+  for (int l = 0; l < p.linear_count; ++l) columns += parts(p.linears[l].n, kTile);
+  return columns * p.row_tiles * (kTileRows / kTile);
 }
 
 // This block's tile. The linears lie side by side, as columns of one matrix.
@@ -83,14 +84,15 @@ GLANCE_DEVICE OutputTile output_tile(const LoraParams &p) {
   const int32_t row_tiles = p.row_tiles * kParts;
   const int32_t columns = static_cast<int32_t>(gridDim.x) / row_tiles;
   const int32_t index = static_cast<int32_t>(blockIdx.x);
-  const int32_t group = index / (columns * kRowGroup) * kRowGroup;
-  const int32_t group_rows = row_tiles - group < kRowGroup ? row_tiles - group : kRowGroup;
+  const int32_t most = row_tiles < kRowGroup ? row_tiles : kRowGroup;
+  const int32_t group = index / (columns * most) * most;
+  const int32_t group_rows = row_tiles - group < most ? row_tiles - group : most;
   const int32_t within = index - group * columns;
   const int32_t row_tile = group + within % group_rows;
   int32_t column_tile = within / group_rows;
   int32_t linear = 0;
   for (; linear < p.linear_count - 1; ++linear) {
-    const int32_t of_linear = (p.linears[linear].n + kTile - 1) / kTile;
+    const int32_t of_linear = parts(p.linears[linear].n, kTile);
     if (column_tile < of_linear) break;
     column_tile -= of_linear;
   }
@@ -206,7 +208,7 @@ class Operands {
         tile(output),
         left_(rows_of(params.x, params.x_stride, 0, params.k)),
         right_(columns_of(linear().w, linear().w_row_stride, linear().w_column_stride, params.k)),
-        base_steps_((params.k + kStep<T> - 1) / kStep<T>) {}
+        base_steps_(parts(params.k, kStep<T>)) {}
 
   __device__ int steps() const { return base_steps_ + (rank() + kStep<T> - 1) / kStep<T>; }
 

@@ -128,9 +128,9 @@ GLANCE_DEVICE void store_as(const LinearParams &l, const OutputTile &tile,
   const bool aligned = stored_in_runs(l);
 #pragma unroll
   for (int j = 0; j < kColumns<kTile>; j += kSide) {
-    const int column = tile.column + own_column<kTile>(j);
-    const int left = l.n - column;
+    const int left = l.n - tile.column - own_column<kTile>(j);
     if (left <= 0) return;
+    const int column = tile.column + own_column<kTile>(j);
     const Run<float> bias = read(l.bias, column, left, aligned);
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
