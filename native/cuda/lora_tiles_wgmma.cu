@@ -418,21 +418,21 @@ glance_status for_width(const LoraParams &p, glance_dtype dtype, cudaStream_t st
   return launch_tiles<T, 256>(p, dtype, multiprocessors, stream);
 }
 
-bool aligned_rows(const void *data, int64_t stride) {
-  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 8 == 0;
+bool takes_tensor_copies(const void *data, int64_t stride, int32_t columns) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 8 == 0 && stride >= columns;
 }
 
 }  // namespace
 
 const char *why_not_wgmma(const LoraParams &params, glance_dtype dtype) noexcept {
   if (dtype == GLANCE_F32) return "dtype is F32";
-  if (!aligned_rows(params.x, params.x_stride)) {
+  if (!takes_tensor_copies(params.x, params.x_stride, params.k)) {
     return "x is not aligned to 16 bytes with a stride of a multiple of 8";
   }
   for (int32_t i = 0; i < params.linear_count; ++i) {
     const LinearParams &l = params.linears[i];
-    if (l.w_column_stride != 1) return "a weight's rows do not lie side by side";
-    if (!aligned_rows(l.w, l.w_row_stride)) {
+    if (l.w_column_stride != 1) return "the elements of a weight's rows do not lie side by side";
+    if (!takes_tensor_copies(l.w, l.w_row_stride, params.k)) {
       return "a weight is not aligned to 16 bytes with a row_stride of a multiple of 8";
     }
   }
