@@ -39,6 +39,8 @@ else()
       set(CMAKE_CUDA_STANDARD 17)
       set(CMAKE_CUDA_STANDARD_REQUIRED ON)
       set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
+      # What resources_test.cmake reads.
+      list(PREPEND CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_CURRENT_LIST_DIR}/ptxas_report.sh)
       set(GLANCE_HAS_CUDA ON)
       find_path(GLANCE_CUBLASLT_INCLUDE cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
     else()
