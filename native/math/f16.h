@@ -13,6 +13,12 @@ struct f16 {
 };
 
 GLANCE_MATH float to_f32(f16 x) {
+#ifdef __CUDA_ARCH__
+  // The hardware's own: the same but for a NaN's bits. So in to_f16.
+  float wide;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+  return wide;
+#else
   const uint32_t sign = (x.bits & 0x8000u) << 16;
   const uint32_t rest = static_cast<uint32_t>(x.bits & 0x7FFFu) << 13;
   const uint32_t exponent = rest & 0x0F800000u;
@@ -30,10 +36,16 @@ GLANCE_MATH float to_f32(f16 x) {
   bits |= sign;
   memcpy(&value, &bits, sizeof value);
   return value;
+#endif
 }
 
 // Nearest, ties to even; above 65519.99 infinity.
 GLANCE_MATH f16 to_f16(float x) {
+#ifdef __CUDA_ARCH__
+  uint16_t nearest;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(nearest) : "f"(x));
+  return f16{nearest};
+#else
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   const uint32_t sign = (bits >> 16) & 0x8000u;
@@ -50,6 +62,7 @@ GLANCE_MATH f16 to_f16(float x) {
   }
   const uint32_t rounded = magnitude + 0xFFFu + ((magnitude >> 13) & 1u) - 0x38000000u;
   return f16{static_cast<uint16_t>(sign | (rounded >> 13))};
+#endif
 }
 
 }  // namespace glance
