@@ -108,6 +108,7 @@ TEST(LoraLinearBits, SameForAnyNumberOfThreads) {
 TEST(LoraLinearBits, SameForARowAloneAndAmongOthers) {
   for_each_matmul([](glance_dtype dtype) {
     for (const bool given_h : {false, true}) {
+      if (glance_test::emulated() && given_h) continue;
       LoraCase c = mixed_for_matmul(dtype);
       c.given_h = given_h;
       const LoraTensors before(c, glance_test::first_seed());
@@ -189,6 +190,12 @@ TEST(LoraLinearBits, GivenHEqualsComputedH) {
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 const float kInfinity = std::numeric_limits<float>::infinity();
 
+// One of the two on the emulator, which is slow.
+std::vector<float> not_finite() {
+  if (!glance_test::emulated()) return {kNan, kInfinity};
+  return {glance_test::first_seed() % 2 == 0 ? kNan : kInfinity};
+}
+
 // What spoil did reaches the asked outputs, where nothing is finite any more, and no others.
 void check_spread(glance_dtype dtype, const std::function<void(LoraTensors &)> &spoil,
                   const std::function<bool(size_t, int64_t, int64_t)> &reached) {
@@ -213,8 +220,9 @@ void check_spread(glance_dtype dtype, const std::function<void(LoraTensors &)> &
 
 TEST(LoraLinearBits, NonFiniteInputStaysInItsRow) {
   for_each_matmul([](glance_dtype dtype) {
-    for (const float bad : {kNan, kInfinity}) {
+    for (const float bad : not_finite()) {
       for (const int64_t row : {0, 13, 31, 96}) {
+        if (glance_test::emulated() && row < 31) continue;
         check_spread(
             dtype, [&](LoraTensors &t) { t.x.set(row, 202, bad); },
             [&](size_t, int64_t i, int64_t) { return i == row; });
@@ -225,8 +233,9 @@ TEST(LoraLinearBits, NonFiniteInputStaysInItsRow) {
 
 TEST(LoraLinearBits, NonFiniteWeightStaysInItsColumn) {
   for_each_matmul([](glance_dtype dtype) {
-    for (const float bad : {kNan, kInfinity}) {
+    for (const float bad : not_finite()) {
       for (const int64_t column : {0, 47, 299}) {
+        if (glance_test::emulated() && column == 47) continue;
         check_spread(
             dtype, [&](LoraTensors &t) { t.weight[0].set(column, 101, bad); },
             [&](size_t g, int64_t, int64_t n) { return g == 0 && n == column; });
