@@ -7,9 +7,10 @@
 // are too long for that, or not aligned to 16 bytes throughout, are read again each time.
 //
 // With h, for BF16 and F16, a block puts its rounded rows back into shared memory and multiplies
-// them by A^T, which streams from the L2 cache: 4608 x 3072 at R = 16 reads 25 MB of A there, for
-// 0.45 GFLOP. The blocks are cut so that all run at the same time, two on a multiprocessor. What
-// that does not fit is done by the norm alone and down_projection_cuda behind it. Not measured yet.
+// them by A^T, which comes from the L2 cache: for 4608 x 3072, on 132 multiprocessors, 25 MB of it
+// at R = 16 and 39 MB at R = 48, where blocks are larger; that is 0.45 and 1.4 GFLOP. Blocks are
+// cut so that all run at the same time. What does not fit this is done by the norm alone and
+// down_projection_cuda behind it. Not measured yet.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -64,13 +65,12 @@ __global__ void __launch_bounds__(32 * kNormWarps) modulated_norm_rows(const Nor
 }
 
 // The norm of a block's rows, and their h: rows of the segments in `lora`, per_block to a block.
-template <typename T>
-__global__ void __launch_bounds__(kRowBlockThreads, 2)
-    modulated_norm_emitting(const NormParams p, const __grid_constant__ LoraParams lora,
-                            const int32_t per_block) {
+template <typename T, typename Shape>
+GLANCE_DEVICE void norm_and_project(const NormParams &p, const LoraParams &lora,
+                                    int32_t per_block) {
   constexpr int kCount = kVectorOf<T>;
-  constexpr int kRounds = kMaxRowBlock / kRowBlockWarps;
-  static_assert(kRounds == 3);
+  constexpr int kRounds = 3;
+  static_assert(kRounds * Shape::kWarps >= Shape::kMaxRows);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int32_t first = lora.segments[0].begin + static_cast<int32_t>(blockIdx.x) * per_block;
   const int32_t left = lora.segments[lora.segment_count - 1].end - first;
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kRowBlockThreads, 2)
                           static_cast<int32_t>(p.columns)};
 #pragma unroll 1
   for (int round = 0; round < kRounds; ++round) {
-    const int32_t slot = warp + round * kRowBlockWarps;
+    const int32_t slot = warp + round * Shape::kWarps;
     if (slot < block.rows) fetch_row<T>(p, first + slot, block.shared, slot);
     copy_async_commit();
   }
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kRowBlockThreads, 2)
     } else {
       copy_async_wait<0>();
     }
-    const int32_t slot = warp + round * kRowBlockWarps;
+    const int32_t slot = warp + round * Shape::kWarps;
     if (slot >= block.rows) continue;
     const FetchedRow<T, kCount> fetched = {block.shared, slot, block.row_bytes};
     T *y = static_cast<T *>(p.y) + (first + slot) * p.y_stride;
@@ -103,8 +103,21 @@ __global__ void __launch_bounds__(kRowBlockThreads, 2)
           make_uint4(words[0], words[1], words[2], words[3]);
     });
   }
-  block_sync();
-  project_rows(lora, block, first, static_cast<T *>(lora.h) + first * lora.h_stride);
+  project_rows<T, Shape>(lora, block, first, static_cast<T *>(lora.h) + first * lora.h_stride);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(TwoRowBlocks::kThreads, 2)
+    modulated_norm_emitting(const NormParams p, const __grid_constant__ LoraParams lora,
+                            const int32_t per_block) {
+  norm_and_project<T, TwoRowBlocks>(p, lora, per_block);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(OneRowBlock::kThreads, 1)
+    modulated_norm_emitting_more(const NormParams p, const __grid_constant__ LoraParams lora,
+                                 const int32_t per_block) {
+  norm_and_project<T, OneRowBlock>(p, lora, per_block);
 }
 
 // What bounds a block's shared memory, and how many blocks there should be.
@@ -128,25 +141,21 @@ glance_status limits_of(int device, Limits *limits) noexcept {
   return status;
 }
 
-// Rows to a block of modulated_norm_emitting for so many rows, or 0 if too few fit.
-int32_t rows_per_block(const Limits &limits, int64_t rows, int32_t bytes) {
+// Rows to a block for so many rows, with `together` blocks on a multiprocessor, or 0 if too few
+// fit.
+template <typename Shape>
+int32_t rows_per_block(const Limits &limits, int64_t together, int64_t rows, int32_t bytes) {
   // A multiprocessor has 1 KB more than one block may use, and keeps 1 KB for itself for each.
-  const int64_t half = (limits.shared_bytes - 1024) / 2;
-  int64_t blocks = 2;
-  int64_t fit = (half - kTileSumBytes) / bytes;
-  if (fit < kLeastRowBlock) {
-    blocks = 1;
-    fit = (limits.shared_bytes - kTileSumBytes) / bytes;
-  }
+  const int64_t room = (limits.shared_bytes + 1024) / together - 1024 - Shape::kSumBytes;
+  const int64_t fit = std::min<int64_t>(room / bytes, Shape::kMaxRows);
   if (fit < kLeastRowBlock) return 0;
-  fit = std::min<int64_t>(fit, kMaxRowBlock);
-  const int64_t at_once = blocks * limits.multiprocessors;
+  // All blocks at once, or in as many turns as it takes, each with as many rows.
+  const int64_t at_once = together * limits.multiprocessors;
   const int64_t turns = (rows - 1) / (at_once * fit) + 1;
   const int64_t even = (rows - 1) / (at_once * turns) + 1;
   return static_cast<int32_t>(std::max<int64_t>(even, kLeastRowBlock));
 }
 
-template <typename T>
 NormParams norm_params(const glance_modulated_norm_args &a) {
   NormParams p = {
       a.x,        a.y,        a.scale,        a.shift,        a.rows,           a.columns,
@@ -170,7 +179,7 @@ bool in_vectors(const glance_modulated_norm_args &a) {
 template <typename T>
 glance_status run_norm(const glance_modulated_norm_args &a, const Limits &limits,
                        cudaStream_t stream) noexcept {
-  NormParams p = norm_params<T>(a);
+  NormParams p = norm_params(a);
   LaunchShape shape;
   shape.grid = dim3(static_cast<unsigned>(std::min((a.rows - 1) / kNormWarps + 1, kMaxBlocks)));
   shape.block = dim3(32 * kNormWarps);
@@ -206,62 +215,76 @@ LoraParams lora_params(const glance_modulated_norm_args &a) {
   return p;
 }
 
-// Rows to a block, or 0 if modulated_norm_emitting cannot do it.
+// How norm and down-projection are done in one kernel; kernel is null if they cannot be.
+struct Emitting {
+  void (*kernel)(NormParams, LoraParams, int32_t);
+  unsigned threads;
+  int32_t sum_bytes;
+  int32_t per_block;
+};
+
+// It depends on the rows only in how many a block has, which no result depends on.
 template <typename T>
-int32_t emitted_rows(const glance_modulated_norm_args &a, const Limits &limits) {
-  if constexpr (sizeof(T) == 2) {
-    if (!in_vectors<T>(a) || h_columns(a.adapters) > kMaxEmitted) return 0;
-    for (int32_t i = 0; i < a.adapters.adapter_count; ++i) {
-      const glance_matrix &down = *a.adapters.adapters[i].down;
-      if (down.column_stride != 1 || !fits_vectors(down.data, down.row_stride, 8, 2)) return 0;
-    }
-    // Beyond this many bytes not one row fits, whatever the device.
-    if (a.columns > limits.shared_bytes) return 0;
-    return rows_per_block(limits, a.rows, row_bytes(a.columns, sizeof(T)));
-  } else {
-    return 0;
+Emitting emitting(const glance_modulated_norm_args &a, const Limits &limits) {
+  const int64_t emitted = h_columns(a.adapters);
+  if (!in_vectors<T>(a) || emitted > kMaxEmitted) return {};
+  for (int32_t i = 0; i < a.adapters.adapter_count; ++i) {
+    const glance_matrix &down = *a.adapters.adapters[i].down;
+    if (down.column_stride != 1 || !fits_vectors(down.data, down.row_stride, 8, 2)) return {};
   }
+  // Not one row would fit, and its bytes might not fit their type.
+  if (a.columns > limits.shared_bytes) return {};
+  const int32_t bytes = row_bytes(a.columns, sizeof(T));
+  if (emitted <= kAdapterRows) {
+    const int32_t rows = rows_per_block<TwoRowBlocks>(limits, 2, a.rows, bytes);
+    if (rows > 0) {
+      return {modulated_norm_emitting<T>, TwoRowBlocks::kThreads, TwoRowBlocks::kSumBytes, rows};
+    }
+  }
+  const int32_t rows = rows_per_block<OneRowBlock>(limits, 1, a.rows, bytes);
+  if (rows == 0) return {};
+  return {modulated_norm_emitting_more<T>, OneRowBlock::kThreads, OneRowBlock::kSumBytes, rows};
+}
+
+template <typename T>
+cudaError_t run_emitting(const glance_modulated_norm_args &a, const Emitting &e,
+                         const LoraParams &lora, cudaStream_t stream) {
+  NormParams p = norm_params(a);
+  p.row_bytes = row_bytes(a.columns, sizeof(T));
+  const int32_t rows = lora.segments[lora.segment_count - 1].end - lora.segments[0].begin;
+  LaunchShape shape;
+  shape.grid = dim3(static_cast<unsigned>((rows - 1) / e.per_block + 1));
+  shape.block = dim3(e.threads);
+  shape.shared_bytes = static_cast<size_t>(e.per_block * p.row_bytes + e.sum_bytes);
+  return launch(shape, stream, e.kernel, p, lora, e.per_block);
 }
 
 template <typename T>
 glance_status run_with_h(const glance_modulated_norm_args &a, const Limits &limits,
-                         glance_dtype dtype, cudaStream_t stream) noexcept {
+                         cudaStream_t stream) noexcept {
   if (a.rows > INT32_MAX || a.columns > INT32_MAX) {
     return fail(GLANCE_UNSUPPORTED,
-                "modulated_norm: rows or columns of more than %d with h are not supported on CUDA",
-                INT32_MAX);
+                "modulated_norm: on CUDA rows and columns are at most %d with h", INT32_MAX);
   }
+  Emitting e = {};
+  if constexpr (sizeof(T) == 2) e = emitting<T>(a, limits);
+  glance_status status = e.kernel == nullptr ? run_norm<T>(a, limits, stream) : GLANCE_OK;
   LoraParams lora = lora_params(a);
-  const int32_t per_block = emitted_rows<T>(a, limits);
-  glance_status status = per_block == 0 ? run_norm<T>(a, limits, stream) : GLANCE_OK;
   for (int32_t next = 0; status == GLANCE_OK && take_segments(a.adapters, &next, &lora);) {
-    if constexpr (sizeof(T) == 2) {
-      if (per_block > 0) {
-        NormParams p = norm_params<T>(a);
-        p.row_bytes = row_bytes(a.columns, sizeof(T));
-        const int32_t rows = lora.segments[lora.segment_count - 1].end - lora.segments[0].begin;
-        LaunchShape shape;
-        shape.grid = dim3(static_cast<unsigned>((rows - 1) / per_block + 1));
-        shape.block = dim3(kRowBlockThreads);
-        shape.shared_bytes = static_cast<size_t>(per_block * p.row_bytes + kTileSumBytes);
-        status = cuda_status("modulated_norm: launch",
-                             launch(shape, stream, modulated_norm_emitting<T>, p, lora, per_block));
-        continue;
-      }
-    }
-    status = down_projection_cuda(lora, dtype, stream);
+    status = e.kernel == nullptr
+                 ? down_projection_cuda(lora, a.dtype, stream)
+                 : cuda_status("modulated_norm: launch", run_emitting<T>(a, e, lora, stream));
   }
   return status;
 }
 
 template <typename T>
-glance_status run(const glance_modulated_norm_args &a, glance_dtype dtype,
-                  cudaStream_t stream) noexcept {
+glance_status run(const glance_modulated_norm_args &a, cudaStream_t stream) noexcept {
   Limits limits;
   const glance_status status = limits_of(a.device_index, &limits);
   if (status != GLANCE_OK) return status;
   if (a.h == nullptr || h_columns(a.adapters) == 0) return run_norm<T>(a, limits, stream);
-  return run_with_h<T>(a, limits, dtype, stream);
+  return run_with_h<T>(a, limits, stream);
 }
 
 }  // namespace
@@ -272,11 +295,11 @@ glance_status modulated_norm_cuda(const glance_modulated_norm_args &args, void *
   const auto queue = static_cast<cudaStream_t>(stream);
   switch (args.dtype) {
     case GLANCE_BF16:
-      return run<bf16>(args, args.dtype, queue);
+      return run<bf16>(args, queue);
     case GLANCE_F16:
-      return run<f16>(args, args.dtype, queue);
+      return run<f16>(args, queue);
     default:
-      return run<float>(args, args.dtype, queue);
+      return run<float>(args, queue);
   }
 }
 

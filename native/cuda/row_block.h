@@ -3,7 +3,7 @@
 // A dot product does not care which k comes first, as long as y and A agree. So a lane reads 16
 // bytes of a row, which are operands of two mma m16n8k16: of A from global memory, each once a
 // block, and of y from shared memory. A's rows are the instruction's 16, y's its 8. The warps share
-// K and their sums are added in one order, which depends on K alone: a row's h does not depend on
+// K and their sums are added in one order, which does not depend on the rows: nor does a row's h on
 // the other rows.
 #pragma once
 
@@ -14,17 +14,29 @@
 
 namespace glance {
 
-constexpr int kRowBlockWarps = 8;
-constexpr int kRowBlockThreads = 32 * kRowBlockWarps;
-constexpr int kRowTiles = 3;
-constexpr int kMaxRowBlock = 8 * kRowTiles;
+// A block's warps, its rows in eights, at most, and the steps of K whose part of A a warp loads at
+// the same time, while it multiplies as many.
+template <int kBlockWarps, int kRowTiles, int kStepsAhead>
+struct RowBlockShape {
+  static constexpr int kWarps = kBlockWarps;
+  static constexpr int kAhead = kStepsAhead;
+  static constexpr int kThreads = 32 * kBlockWarps;
+  static constexpr int kTiles = kRowTiles;
+  static constexpr int kMaxRows = 8 * kRowTiles;
+  // Of a warp, for 16 rows of A and 8 of y.
+  static constexpr int kSums = 16 * 8;
+  static constexpr int kSumBytes = kBlockWarps * kSums * 4;
+};
 
-// One tile's sums of all warps: 16 rows of A x 8 rows of y.
-constexpr int kTileSums = 16 * 8;
-constexpr int kTileSumBytes = kRowBlockWarps * kTileSums * 4;
+// Two on a multiprocessor, so that one can multiply while the other waits for its rows.
+typedef RowBlockShape<8, 3, 4> TwoRowBlocks;
+// One on a multiprocessor: A is read half as often.
+typedef RowBlockShape<16, 5, 3> OneRowBlock;
 
 // Of K, in one step: four lanes' 16 bytes.
 constexpr int kRowStep = 32;
+// Of A, at the same time.
+constexpr int kAdapterRows = 16;
 
 // Bytes of a row of 16-byte chunks in shared memory.
 static __host__ __device__ __forceinline__ int32_t row_bytes(int64_t columns, int element_bytes) {
@@ -52,123 +64,131 @@ struct RowBlock {
   int32_t k;
 };
 
-GLANCE_DEVICE uint4 run_of(const void *a, bool inside) {
-  return inside ? *static_cast<const uint4 *>(a) : make_uint4(0, 0, 0, 0);
+// This lane's part of A in some steps: of two rows, eight apart.
+template <int kSteps>
+struct AdapterRuns {
+  uint4 low[kSteps];
+  uint4 high[kSteps];
+};
+
+// Those of the rows from `first` on, in the steps from `step` to `end` - 1. Rows beyond the last
+// are the last: what comes of them is not stored.
+template <typename T, int kSteps>
+GLANCE_DEVICE AdapterRuns<kSteps> adapter_runs(const DownParams &down, int32_t first, int32_t k,
+                                               int step, int end) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int32_t low = first + lane / 4;
+  const int32_t high = low + 8;
+  const T *a = static_cast<const T *>(down.a) + lane % 4 * 8;
+  const T *low_row = a + (low < down.r ? low : down.r - 1) * down.row_stride;
+  const T *high_row = a + (high < down.r ? high : down.r - 1) * down.row_stride;
+  AdapterRuns<kSteps> runs;
+#pragma unroll
+  for (int s = 0; s < kSteps; ++s) {
+    const int32_t from = (step + s) * kRowStep;
+    runs.low[s] = make_uint4(0, 0, 0, 0);
+    runs.high[s] = make_uint4(0, 0, 0, 0);
+    if (step + s < end && from + lane % 4 * 8 < k) {
+      runs.low[s] = *reinterpret_cast<const uint4 *>(low_row + from);
+      runs.high[s] = *reinterpret_cast<const uint4 *>(high_row + from);
+    }
+  }
+  return runs;
 }
 
-// h's columns first to first + 16 kParts - 1 of these rows. If `last`, the rows are not needed
-// afterwards.
-template <typename T, int kParts>
-GLANCE_DEVICE void project(const RowBlock &block, const BlockRows &rows, const DownParams &down,
-                           int32_t first, bool last, T *h, int64_t h_stride) {
-  // Runs of so many steps are loaded while as many are multiplied.
-  constexpr int kAhead = kParts == 1 ? 4 : 1;
+// Adds all warps' sums for the adapter's rows from `first` on and stores them. They take turns in
+// as many tiles as there is room for: if the block's rows are not needed any more, in all.
+template <typename T, typename Shape>
+GLANCE_DEVICE void store_sums(const RowBlock &block, const BlockRows &rows, const DownParams &down,
+                              int32_t first, bool rows_done, const float (&sums)[Shape::kTiles][4],
+                              T *h, int64_t h_stride) {
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int own_row = lane / 4;
-  const int own_chunk = lane % 4;
-  const int steps = (block.k + kRowStep - 1) / kRowStep;
-  const int begin = warp * steps / kRowBlockWarps;
-  const int end = (warp + 1) * steps / kRowBlockWarps;
-
-  // Rows beyond the last are the last: what comes of them is not stored.
-  const T *a_rows[2 * kParts];
-#pragma unroll
-  for (int i = 0; i < 2 * kParts; ++i) {
-    const int32_t row = first + own_row + 8 * i;
-    a_rows[i] = static_cast<const T *>(down.a) +
-                (row < down.r ? row : down.r - 1) * down.row_stride + own_chunk * 8;
-  }
-  const auto load = [&](uint4(&runs)[kAhead][2 * kParts], int step) {
-#pragma unroll
-    for (int s = 0; s < kAhead; ++s) {
-      const int32_t k = (step + s) * kRowStep;
-      const bool inside = step + s < end && k + own_chunk * 8 < block.k;
-#pragma unroll
-      for (int i = 0; i < 2 * kParts; ++i) runs[s][i] = run_of(a_rows[i] + k, inside);
-    }
-  };
-
-  float sums[kParts][kRowTiles][4] = {};
-  uint4 runs[kAhead][2 * kParts];
-  load(runs, begin);
+  const int32_t rows_size = block.rows * block.row_bytes;
+  const int32_t room = rows_done ? rows_size / Shape::kSumBytes + 1 : 1;
+  auto *shared = reinterpret_cast<float *>(block.shared + (rows_done ? 0 : rows_size));
+  if (rows_done) block_sync();
+  const int32_t tiles = (rows.end - rows.begin + 7) / 8;
 #pragma unroll 1
-  for (int step = begin; step < end; step += kAhead) {
-    uint4 next[kAhead][2 * kParts];
-    load(next, step + kAhead);
+  for (int32_t from = 0; from < tiles; from += room) {
+    // The turn before has been read.
+    if (from > 0) block_sync();
 #pragma unroll
-    for (int s = 0; s < kAhead; ++s) {
-      if (step + s < end) {
+    for (int j = 0; j < Shape::kTiles; ++j) {
+      if (j < from || j >= from + room || j >= tiles) continue;
+      float *to = shared + ((j - from) * Shape::kWarps + warp) * Shape::kSums + lane * 2;
+      to[0] = sums[j][0];
+      to[1] = sums[j][1];
+      to[64] = sums[j][2];
+      to[65] = sums[j][3];
+    }
+    block_sync();
+    const int32_t count = (tiles - from < room ? tiles - from : room) * Shape::kSums;
+#pragma unroll 1
+    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < count; i += Shape::kThreads) {
+      const int32_t tile = i / Shape::kSums;
+      const int32_t row = rows.begin + (from + tile) * 8 + i % Shape::kSums / kAdapterRows;
+      const int32_t column = first + i % kAdapterRows;
+      if (row >= rows.end || column >= down.r) continue;
+      const float *of_warp = shared + tile * Shape::kWarps * Shape::kSums + i % kAdapterRows * 8 +
+                             i % Shape::kSums / kAdapterRows;
+      float sum = 0.0f;
 #pragma unroll
-        for (int j = 0; j < kRowTiles; ++j) {
-          const int32_t row = rows.begin + 8 * j + own_row;
+      for (int w = 0; w < Shape::kWarps; ++w) sum += of_warp[w * Shape::kSums];
+      h[row * h_stride + column] = from_f32<T>(down.scale * sum);
+    }
+  }
+}
+
+// h of rows that have one adapter. If `last`, no more of the block's rows follow.
+template <typename T, typename Shape>
+GLANCE_DEVICE void project(const RowBlock &block, const BlockRows &rows, const DownParams &down,
+                           bool last, T *h, int64_t h_stride) {
+  constexpr int kAhead = Shape::kAhead;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int steps = (block.k + kRowStep - 1) / kRowStep;
+  const int begin = warp * steps / Shape::kWarps;
+  const int end = (warp + 1) * steps / Shape::kWarps;
+  AdapterRuns<kAhead> runs = adapter_runs<T, kAhead>(down, 0, block.k, begin, end);
+#pragma unroll 1
+  for (int32_t first = 0; first < down.r; first += kAdapterRows) {
+    // The rows are there; the sums before these have been read.
+    block_sync();
+    float sums[Shape::kTiles][4] = {};
+    int step = begin;
+#pragma unroll 1
+    do {
+      const bool more = step + kAhead < end;
+      const AdapterRuns<kAhead> next = adapter_runs<T, kAhead>(
+          down, more ? first : first + kAdapterRows, block.k, more ? step + kAhead : begin, end);
+#pragma unroll
+      for (int s = 0; s < kAhead; ++s) {
+        if (step + s >= end) continue;
+        const uint32_t former[4] = {runs.low[s].x, runs.high[s].x, runs.low[s].y, runs.high[s].y};
+        const uint32_t latter[4] = {runs.low[s].z, runs.high[s].z, runs.low[s].w, runs.high[s].w};
+#pragma unroll
+        for (int j = 0; j < Shape::kTiles; ++j) {
+          const int32_t row = rows.begin + 8 * j + lane / 4;
           if (rows.begin + 8 * j >= rows.end) continue;
           const uint4 y = *reinterpret_cast<const uint4 *>(
               block.shared + chunk_place(row < rows.end ? row : rows.end - 1,
-                                         (step + s) * 4 + own_chunk, block.row_bytes));
-#pragma unroll
-          for (int m = 0; m < kParts; ++m) {
-            const uint4 low = runs[s][2 * m];
-            const uint4 high = runs[s][2 * m + 1];
-            const uint32_t former[4] = {low.x, high.x, low.y, high.y};
-            const uint32_t latter[4] = {low.z, high.z, low.w, high.w};
-            mma<T>(sums[m][j], former, y.x, y.y);
-            mma<T>(sums[m][j], latter, y.z, y.w);
-          }
+                                         (step + s) * 4 + lane % 4, block.row_bytes));
+          mma<T>(sums[j], former, y.x, y.y);
+          mma<T>(sums[j], latter, y.z, y.w);
         }
       }
-    }
-#pragma unroll
-    for (int s = 0; s < kAhead; ++s) {
-#pragma unroll
-      for (int i = 0; i < 2 * kParts; ++i) runs[s][i] = next[s][i];
-    }
-  }
-
-  // The tiles' sums are added in as many turns as there is room for: without the rows, one.
-  const int32_t rows_size = block.rows * block.row_bytes;
-  const int32_t room = last ? rows_size / kTileSumBytes + 1 : 1;
-  auto *shared_sums = reinterpret_cast<float *>(block.shared + (last ? 0 : rows_size));
-  if (last) block_sync();
-  const int32_t tiles = kParts * ((rows.end - rows.begin + 7) / 8);
-#pragma unroll 1
-  for (int32_t from = 0; from < tiles; from += room) {
-#pragma unroll
-    for (int j = 0; j < kRowTiles; ++j) {
-#pragma unroll
-      for (int m = 0; m < kParts; ++m) {
-        const int32_t slot = j * kParts + m - from;
-        if (slot < 0 || slot >= room || slot + from >= tiles) continue;
-        float *to =
-            shared_sums + (slot * kRowBlockWarps + warp) * kTileSums + own_row * 8 + own_chunk * 2;
-        to[0] = sums[m][j][0];
-        to[1] = sums[m][j][1];
-        to[64] = sums[m][j][2];
-        to[65] = sums[m][j][3];
-      }
-    }
-    block_sync();
-    const int32_t count = (tiles - from < room ? tiles - from : room) * kTileSums;
-#pragma unroll 1
-    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < count; i += kRowBlockThreads) {
-      const int32_t tile = i / kTileSums + from;
-      const int32_t row = rows.begin + tile / kParts * 8 + i % kTileSums / 16;
-      const int32_t column = first + tile % kParts * 16 + i % 16;
-      if (row >= rows.end || column >= down.r) continue;
-      const float *all = shared_sums + i / kTileSums * kRowBlockWarps * kTileSums + i % 16 * 8 +
-                         i % kTileSums / 16;
-      float sum = 0.0f;
-#pragma unroll
-      for (int w = 0; w < kRowBlockWarps; ++w) sum += all[w * kTileSums];
-      h[row * h_stride + column] = from_f32<T>(down.scale * sum);
-    }
-    block_sync();
+      runs = next;
+      step += kAhead;
+    } while (step < end);
+    store_sums<T, Shape>(block, rows, down, first, last && first + kAdapterRows >= down.r, sums, h,
+                         h_stride);
   }
 }
 
-// h of the block's rows, of which the first is row `first` of all; h is that row's. All are in
-// shared memory.
-template <typename T>
+// h of the block's rows, of which the first is row `first` of all; h is that row's. The rows are
+// waited for.
+template <typename T, typename Shape>
 GLANCE_DEVICE void project_rows(const LoraParams &p, const RowBlock &block, int32_t first, T *h) {
   int32_t low = 0;
   int32_t high = p.segment_count - 1;
@@ -180,6 +200,7 @@ GLANCE_DEVICE void project_rows(const LoraParams &p, const RowBlock &block, int3
       high = middle;
     }
   }
+#pragma unroll 1
   for (int32_t begin = 0; begin < block.rows; ++low) {
     const SegmentParams &segment = p.segments[low];
     const int32_t left = segment.end - first;
@@ -187,15 +208,7 @@ GLANCE_DEVICE void project_rows(const LoraParams &p, const RowBlock &block, int3
     begin = rows.end;
     const int32_t adapter = selected(p, segment.adapter);
     if (adapter < 0) continue;
-    const DownParams &down = p.down[adapter];
-    for (int32_t column = 0; column < down.r; column += 32) {
-      const bool last = rows.end == block.rows && column + 32 >= down.r;
-      if (down.r - column > 16) {
-        project<T, 2>(block, rows, down, column, last, h, p.h_stride);
-      } else {
-        project<T, 1>(block, rows, down, column, last, h, p.h_stride);
-      }
-    }
+    project<T, Shape>(block, rows, p.down[adapter], rows.end == block.rows, h, p.h_stride);
   }
 }
 
