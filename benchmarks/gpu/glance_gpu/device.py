@@ -61,7 +61,8 @@ class Device:
     def workspace(self, size: int) -> torch.Tensor:
         """Memory that calls on one stream may share; aligned to 256 bytes."""
         if self._workspace is None or self._workspace.numel() < size:
-            self._workspace = torch.empty(size, dtype=torch.uint8, device=self.torch_device)
+            memory = torch.empty(size + 255, dtype=torch.uint8, device=self.torch_device)
+            self._workspace = memory[-memory.data_ptr() % 256:][:size]
         return self._workspace
 
     def forget(self) -> None:
