@@ -1,9 +1,12 @@
 package org.glance4j.kernel;
 
 import java.util.List;
+import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.jni.Adapter;
 import org.glance4j.kernel.jni.AdapterTable;
 import org.glance4j.kernel.jni.Segment;
+import org.jspecify.annotations.Nullable;
 
 /** Memory for the adapters of a call, and its filling. One for each thread and operation. */
 final class AdapterBlock {
@@ -21,7 +24,11 @@ final class AdapterBlock {
     table.segments(segments);
   }
 
-  void fill(List<LoraMatmul.Adapter> values, List<LoraMatmul.Segment> ranges) {
+  void fill(
+      List<LoraMatmul.Adapter> values,
+      List<LoraMatmul.Segment> ranges,
+      @Nullable Tensor selection) {
+    table.selection(selection == null ? null : new IntPointer(selection.data_ptr()));
     table.adapter_count(values.size());
     table.segment_count(ranges.size());
     for (int i = 0; i < values.size(); i++) {

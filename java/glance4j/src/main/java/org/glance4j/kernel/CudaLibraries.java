@@ -5,6 +5,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.pytorch.Context;
+import org.bytedeco.pytorch.global.torch;
 
 /** The CUDA libraries that LibTorch's GPU build expects from the system, and where they are. */
 public final class CudaLibraries {
@@ -19,6 +22,7 @@ public final class CudaLibraries {
           "libnccl.so.2");
   private static final List<String> SYSTEM_FOLDERS =
       List.of(
+          "/usr/local/cuda-13.3/lib64",
           "/usr/local/cuda/lib64",
           "/usr/lib/x86_64-linux-gnu",
           "/usr/lib/aarch64-linux-gnu",
@@ -50,22 +54,52 @@ public final class CudaLibraries {
     return folders().stream().map(folder -> folder.resolve(name)).filter(Files::exists).findFirst();
   }
 
-  /** What a message about missing CUDA says: driver, devices, libraries, and what to do. */
+  /** True if the LibTorch that is loaded was built for CUDA, whether or not it finds a device. */
+  public static boolean inLibTorch() {
+    return Context.hasCUDART();
+  }
+
+  /**
+   * What a message about missing CUDA says: driver, devices, this library and LibTorch, the
+   * libraries below them, where they were searched, and what to do.
+   */
   static String report() {
-    StringBuilder text = new StringBuilder();
     NativeLibrary.Cuda cuda = NativeLibrary.cuda();
-    String line = System.lineSeparator() + "  ";
-    text.append(line).append("driver: ");
-    text.append(cuda.problem() == null ? cuda.devices().size() + " device(s)" : cuda.problem());
+    List<String> lines = new ArrayList<>();
+    lines.add(
+        "driver: "
+            + (cuda.problem() == null ? cuda.devices().size() + " device(s)" : cuda.problem()));
+    String architectures = NativeLibrary.cudaArchitectures();
+    lines.add(
+        "kernels: "
+            + NativeLibrary.path()
+            + (architectures.isEmpty()
+                ? ", built without CUDA (no nvcc was found)"
+                : ", for " + architectures));
+    lines.add(
+        "LibTorch: "
+            + Loader.load(torch.class)
+            + (inLibTorch() ? ", built for CUDA" : ", built for the CPU only"));
     for (Library library : find()) {
-      text.append(line).append(library.name()).append(": ");
-      text.append(library.path().map(Path::toString).orElse("not found"));
+      lines.add(library.name() + ": " + library.path().map(Path::toString).orElse("not found"));
     }
-    text.append(line).append("searched: ").append(folders());
-    text.append(line)
-        .append("to fix it: put org.bytedeco:pytorch with the GPU classifier on the class path in")
-        .append(" place of the CPU one, install the driver and whatever is not found above, or")
-        .append(" choose backend cpu");
-    return text.toString();
+    lines.add("searched: " + folders());
+    lines.add("to fix it: " + fix(architectures.isEmpty()) + ", or choose backend cpu");
+    String separator = System.lineSeparator() + "  ";
+    return separator + String.join(separator, lines);
+  }
+
+  private static String fix(boolean kernelsLackCuda) {
+    List<String> steps = new ArrayList<>();
+    if (!inLibTorch()) {
+      steps.add(
+          "add the dependency org.glance4j:glance4j-cuda (type pom) and take LibTorch's CPU natives"
+              + " off the class path (building this project: mvn -Pcuda)");
+    }
+    if (kernelsLackCuda) {
+      steps.add("build the kernels where a CUDA toolkit of 12 or newer is (nvcc on PATH)");
+    }
+    steps.add("install the driver and whatever is not found above");
+    return String.join("; ", steps);
   }
 }

@@ -1,6 +1,7 @@
 package org.glance4j.kernel;
 
 import java.lang.ref.Reference;
+import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -16,10 +17,11 @@ import org.jspecify.annotations.Nullable;
  *   latents += (sigmaNext - sigma) * v
  * </pre>
  *
- * <p>Latents and velocities have one shape, {@code (..., tokens, channels)}, in f32 or bf16, on one
- * device. Arithmetic is in f32, in the order of the formulas, each operation rounded on its own:
- * with f32 tensors and no rescaling the result equals the chain of LibTorch operations bit for bit,
- * and with either it does not depend on thread count, instruction set or device.
+ * <p>Latents and velocities have one shape, {@code (..., tokens, channels)}, in f32, bf16 or (not
+ * on the CPU) f16, on one device. Arithmetic is in f32, in the order of the formulas, each
+ * operation rounded on its own: with f32 tensors and no rescaling the result equals the chain of
+ * LibTorch operations bit for bit, and with either it does not depend on thread count, instruction
+ * set or device.
  *
  * <p>Immutable and thread-safe; two updates of the same latents at once are the caller's race.
  */
@@ -68,8 +70,8 @@ public final class FlowStep {
   /**
    * Moves {@code latents} from {@code sigma} to {@code sigmaNext}.
    *
-   * @param latents f32 or bf16; changed in place
-   * @param velocity for the prompt; f32 or bf16
+   * @param latents changed in place
+   * @param velocity for the prompt
    * @param negative for the negative prompt, of the velocity's type; null with {@link Cfg#NONE} and
    *     only then
    * @param cfg how the two are combined
@@ -95,8 +97,41 @@ public final class FlowStep {
           rounding, latents, velocity, negative, cfg, sigma, sigmaNext, latentsBf16);
     } else {
       TensorChecks.on(backend, "latents", latents);
-      call(latents, velocity, negative, cfg, sigma, sigmaNext, latentsBf16);
+      call(latents, velocity, negative, cfg, sigma, sigmaNext, latentsBf16, null);
     }
+  }
+
+  /**
+   * The update with its numbers taken from device memory when the work runs, so that one captured
+   * graph serves every step. On {@link Backend#CUDA} only.
+   *
+   * @param latents changed in place
+   * @param velocity for the prompt
+   * @param negative for the negative prompt; null with {@link Cfg.Mode#NONE} and only then
+   * @param mode how the two are combined
+   * @param schedule f32 [3], contiguous: sigma, the next sigma, the CFG scale; values that are not
+   *     finite are not seen by this call
+   * @throws IllegalArgumentException as {@link #update(Tensor, Tensor, Tensor, Cfg, float, float,
+   *     Tensor)}, and on another backend
+   */
+  public void updateScheduled(
+      Tensor latents, Tensor velocity, @Nullable Tensor negative, Cfg.Mode mode, Tensor schedule) {
+    if (backend != Backend.CUDA) {
+      throw new IllegalArgumentException(
+          "schedule is read by the kernels on CUDA only, but the backend is "
+              + backend
+              + "; pass its numbers");
+    }
+    Cfg cfg = new Cfg(mode, 1);
+    check(latents, velocity, negative, cfg, null);
+    TensorChecks.on(backend, "latents", latents);
+    TensorChecks.on(backend, "schedule", schedule);
+    TensorChecks.type("schedule", schedule, ScalarType.Float);
+    TensorChecks.shape("schedule", schedule, 3);
+    if (!schedule.is_contiguous()) {
+      throw new IllegalArgumentException("schedule must be contiguous");
+    }
+    call(latents, velocity, negative, cfg, 1, 1, null, schedule);
   }
 
   private void call(
@@ -106,7 +141,8 @@ public final class FlowStep {
       Cfg cfg,
       float sigma,
       float sigmaNext,
-      @Nullable Tensor latentsBf16) {
+      @Nullable Tensor latentsBf16,
+      @Nullable Tensor schedule) {
     // The scope frees the argument block and the pointer objects, not what they point at.
     try (PointerScope scope = new PointerScope()) {
       RowLayout layout = RowLayout.of("latents", latents);
@@ -134,6 +170,7 @@ public final class FlowStep {
       args.device(NativeCall.device(backend));
       args.device_index(NativeCall.deviceIndex(backend, latents));
       args.reserved(0);
+      args.schedule(schedule == null ? null : new FloatPointer(schedule.data_ptr()));
       NativeLibrary.check(Kernels.glance_flow_step(args, NativeCall.stream(backend, latents)));
     } finally {
       // A raw pointer does not keep its tensor. On CUDA the call returns before the work is done,
@@ -142,10 +179,11 @@ public final class FlowStep {
       Reference.reachabilityFence(velocity);
       Reference.reachabilityFence(negative);
       Reference.reachabilityFence(latentsBf16);
+      Reference.reachabilityFence(schedule);
     }
   }
 
-  private static void check(
+  private void check(
       Tensor latents,
       Tensor velocity,
       @Nullable Tensor negative,
@@ -155,9 +193,9 @@ public final class FlowStep {
       throw new IllegalArgumentException(
           "negative must be null without CFG and only then; CFG is " + cfg.mode());
     }
-    TensorChecks.type("latents", latents, ScalarType.Float, ScalarType.BFloat16);
+    TensorChecks.dtype(backend, "latents", latents);
     TensorChecks.noGradient("latents", latents);
-    TensorChecks.type("velocity", velocity, ScalarType.Float, ScalarType.BFloat16);
+    TensorChecks.dtype(backend, "velocity", velocity);
     TensorChecks.noGradient("velocity", velocity);
     TensorChecks.like("velocity", velocity, "latents", latents);
     if (negative != null) {

@@ -12,8 +12,8 @@ import org.glance4j.kernel.jni.Kernels;
  * <pre>y = residual + gate * update</pre>
  *
  * <p>The same formula as {@link LoraMatmul.GatedResidual}, for updates that do not come from a
- * linear. All tensors are f32 or all bf16; arithmetic is in f32, rounded once. {@link
- * Backend#TORCH} records gradients; the others refuse tensors that require one.
+ * linear. All tensors are f32, all bf16 or (not on the CPU) all f16; arithmetic is in f32, rounded
+ * once. {@link Backend#TORCH} records gradients; the others refuse tensors that require one.
  *
  * <p>Immutable and thread-safe.
  */

@@ -17,6 +17,8 @@ import org.jspecify.annotations.Nullable;
  * @param failure null if the library is loaded
  */
 record LoadAttempt(@Nullable NativeLoadException failure) {
+  /** What JavaCPP appends to the platform's folder: nothing, or the mark of a build for CUDA. */
+  private static final List<String> EXTENSIONS = List.of("", "-gpu");
 
   /**
    * Tries to load a library in the way JavaCPP does: from the class path, unpacked into a cache
@@ -53,11 +55,15 @@ record LoadAttempt(@Nullable NativeLoadException failure) {
   private static NativeLoadException report(
       String what, String resourceFolder, String file, String dependency, Throwable cause) {
     String platform = Loader.getPlatform();
-    String resource = resourceFolder + "/" + platform + "/" + file;
-    URL found = LoadAttempt.class.getClassLoader().getResource(resource);
     List<String> lines = new ArrayList<>();
     lines.add("cannot load " + what + " for " + platform + ": " + firstLine(cause));
-    lines.add("  looked for " + resource + " on the class path: " + (found == null ? "no" : found));
+    URL found = null;
+    for (String extension : EXTENSIONS) {
+      String resource = resourceFolder + "/" + platform + extension + "/" + file;
+      URL here = LoadAttempt.class.getClassLoader().getResource(resource);
+      lines.add("  looked for " + resource + " on the class path: " + (here == null ? "no" : here));
+      found = here == null ? found : here;
+    }
     if (found != null) {
       lines.add("  unpacks to the cache folder " + cacheFolder());
     }

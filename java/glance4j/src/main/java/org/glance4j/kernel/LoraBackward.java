@@ -18,8 +18,9 @@ import org.jspecify.annotations.Nullable;
  *   dB = scale * dy^T (x A^T)    N x rank
  * </pre>
  *
- * <p>x, dy, A, B, W and dx are all f32 or all bf16; dA and dB are f32 always. Sums over rows are
- * taken in one fixed order. No backend records gradients of these gradients.
+ * <p>x, dy, A, B, W and dx are all f32, all bf16 or (not on the CPU) all f16; dA and dB are f32
+ * always. Sums over rows are taken in one fixed order. No backend records gradients of these
+ * gradients.
  *
  * <p>Immutable and thread-safe; two calls that write one tensor are the caller's race.
  */
@@ -191,7 +192,7 @@ public final class LoraBackward {
       args.dtype(dtype);
       args.device(NativeCall.device(backend));
       args.device_index(NativeCall.deviceIndex(backend, x));
-      NativeLibrary.check(Kernels.glance_lora_linear_backward(args, NativeCall.stream(backend, x)));
+      run(args, x);
     } finally {
       // As in FlowStep.
       Reference.reachabilityFence(x);
@@ -202,6 +203,18 @@ public final class LoraBackward {
       Reference.reachabilityFence(dx);
       Reference.reachabilityFence(dDown);
       Reference.reachabilityFence(dUp);
+    }
+  }
+
+  private void run(LoraLinearBackwardArgs args, Tensor x) {
+    long[] bytes = new long[1];
+    if (backend == Backend.CUDA) {
+      NativeLibrary.check(Kernels.glance_lora_linear_backward_workspace(args, bytes));
+    }
+    try (Tensor workspace = NativeCall.workspace(x, bytes[0])) {
+      args.workspace(NativeCall.data(workspace));
+      args.workspace_bytes(bytes[0]);
+      NativeLibrary.check(Kernels.glance_lora_linear_backward(args, NativeCall.stream(backend, x)));
     }
   }
 

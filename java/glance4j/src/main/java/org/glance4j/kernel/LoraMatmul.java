@@ -15,9 +15,9 @@ import org.jspecify.annotations.Nullable;
  * </pre>
  *
  * <p>x has shape [..., K]; each y the same with its linear's N columns. A table of segments gives
- * each range of rows its own adapter, or none. Tensors and matrices are all f32 or all bf16, on one
- * device, in evenly spaced rows. Sums are in f32; a row's result has the same bits whatever other
- * rows there are and however many threads.
+ * each range of rows its own adapter, or none. Tensors and matrices are all f32, all bf16 or (not
+ * on the CPU) all f16, on one device, in evenly spaced rows. Sums are in f32; a row's result has
+ * the same bits whatever other rows there are and however many threads.
  *
  * <p>{@link Backend#TORCH} runs the sequence of LibTorch operations that PEFT runs, and records
  * gradients; the others refuse tensors that require one. LoRA: arXiv 2106.09685.
@@ -177,7 +177,25 @@ public final class LoraMatmul {
     if (backend == Backend.TORCH) {
       TorchLoraMatmul.forward(x, linears, adapters, segments, h);
     } else {
-      NativeLoraMatmul.forward(backend, x, linears, adapters, segments, h);
+      NativeLoraMatmul.forward(backend, x, linears, adapters, segments, h, null);
     }
+  }
+
+  /**
+   * The linears with one of several adapters for all rows, which device memory names when the work
+   * runs: a captured graph then changes its adapter without being captured again. On {@link
+   * Backend#CUDA} only.
+   *
+   * @param adapters 1 to {@value #MAX_ADAPTERS}
+   * @param selection int32, one entry for each adapter, side by side; the first says which adapter
+   *     is applied, -1 for none. Others are undefined, and not seen by this call
+   * @throws IllegalArgumentException as the other forms, and on another backend
+   */
+  public void forwardSelected(
+      Tensor x, List<Linear> linears, List<Adapter> adapters, Tensor selection) {
+    List<Segment> all = List.of(new Segment(0, LoraMatmulChecks.rows(x), 0));
+    LoraMatmulChecks.selection(backend, adapters, selection);
+    LoraMatmulChecks.check(backend, x, linears, adapters, all, null);
+    NativeLoraMatmul.forward(backend, x, linears, adapters, all, null, selection);
   }
 }

@@ -2,6 +2,7 @@ package org.glance4j.kernel;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.LoraMatmul.Activation;
 import org.glance4j.kernel.LoraMatmul.Adapter;
 import org.glance4j.kernel.LoraMatmul.GatedResidual;
@@ -37,6 +38,23 @@ final class LoraMatmulChecks {
     }
     if (h != null) {
       checkDown(backend, dtype, "x", x, h, widest);
+    }
+  }
+
+  /** Checks what {@link LoraMatmul#forwardSelected} reads in device memory. */
+  static void selection(Backend backend, List<Adapter> adapters, Tensor selection) {
+    if (backend != Backend.CUDA) {
+      throw new IllegalArgumentException(
+          "selection is read by the kernels on CUDA only, but the backend is "
+              + backend
+              + "; pass the one adapter");
+    }
+    requireCount("adapters", adapters.size(), 1, LoraMatmul.MAX_ADAPTERS);
+    TensorChecks.on(backend, "selection", selection);
+    TensorChecks.type("selection", selection, ScalarType.Int);
+    TensorChecks.shape("selection", selection, adapters.size());
+    if (!selection.is_contiguous()) {
+      throw new IllegalArgumentException("selection must be contiguous");
     }
   }
 

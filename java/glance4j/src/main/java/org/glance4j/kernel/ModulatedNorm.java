@@ -19,8 +19,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>x has shape [batch, tokens, columns] (or [rows, columns], where each row is a sample). Scale
  * and shift have one vector for each sample: [batch, columns] or [batch, 1, columns]. All tensors
- * are f32 or all bf16. Arithmetic is in f32; {@link Backend#TORCH} rounds between its operations,
- * and records gradients, where the others refuse tensors that require one.
+ * are f32, all bf16 or (not on the CPU) all f16. Arithmetic is in f32; {@link Backend#TORCH} rounds
+ * between its operations, and records gradients, where the others refuse tensors that require one.
  *
  * <p>LayerNorm: arXiv 1607.06450; RMSNorm: arXiv 1910.07467; scale and shift by adaLN: arXiv
  * 2212.09748. Immutable and thread-safe.

@@ -3,8 +3,12 @@ package org.glance4j.kernel;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Stream;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.jni.Kernels;
 import org.jspecify.annotations.Nullable;
 
@@ -38,14 +42,36 @@ final class NativeCall {
 
   /** The CUDA device's number; 0 on the CPU. */
   static int deviceIndex(Backend backend, Tensor tensor) {
-    return backend == Backend.CUDA ? tensor.device().index() : 0;
+    if (backend != Backend.CUDA) {
+      return 0;
+    }
+    try (Device device = tensor.device()) {
+      // A device without a number is the thread's current one.
+      return device.has_index() ? device.index() : torch.getDeviceIndex();
+    }
   }
 
   /** LibTorch's current stream on the tensor's device; null on the CPU. */
   static @Nullable Pointer stream(Backend backend, Tensor tensor) {
-    return backend == Backend.CUDA
-        ? torch.getCurrentStream(tensor.device().index()).native_handle()
-        : null;
+    if (backend != Backend.CUDA) {
+      return null;
+    }
+    try (Stream stream = torch.getCurrentStream((byte) deviceIndex(backend, tensor))) {
+      return stream.native_handle();
+    }
+  }
+
+  /**
+   * Memory on {@code tensor}'s CUDA device for one call; null for 0 bytes. LibTorch aligns it to
+   * 512 bytes.
+   *
+   * <p>It may be closed as soon as the call returns: LibTorch then hands it out again only to work
+   * that is queued later on the same stream, which runs when the call has.
+   */
+  static @Nullable Tensor workspace(Tensor tensor, long bytes) {
+    return bytes == 0
+        ? null
+        : tensor.new_empty(new long[] {bytes}, new TensorOptions(ScalarType.Byte));
   }
 
   /** The memory of a tensor that may be missing. */

@@ -19,6 +19,9 @@ import org.jspecify.annotations.Nullable;
 public final class NativeLibrary {
   private static final String FOLDER = "org/glance4j/kernel/jni";
 
+  /** What {@link #cuda()} found: the driver takes a while to answer, and its answer stays. */
+  private static @Nullable Cuda cuda;
+
   private NativeLibrary() {}
 
   /**
@@ -85,9 +88,16 @@ public final class NativeLibrary {
     return text(Kernels.glance_cuda_architectures());
   }
 
-  /** The CUDA driver and devices the library sees. */
-  public static Cuda cuda() {
+  /** The CUDA driver and devices the library sees; asked once. */
+  public static synchronized Cuda cuda() {
     require();
+    if (cuda == null) {
+      cuda = askForCuda();
+    }
+    return cuda;
+  }
+
+  private static Cuda askForCuda() {
     int[] driver = new int[1];
     int[] count = new int[1];
     if (Kernels.glance_cuda_query(driver, count) != Kernels.GLANCE_OK) {

@@ -27,6 +27,8 @@ final class NativeLoraMatmul {
       args.struct_size(NativeCall.size(LoraLinearArgs.class));
       args.linears(linears);
       args.ups(ups);
+      args.matmul(Kernels.GLANCE_MATMUL_AUTO);
+      args.reserved(0);
     }
   }
 
@@ -36,7 +38,8 @@ final class NativeLoraMatmul {
       List<LoraMatmul.Linear> linears,
       List<LoraMatmul.Adapter> adapters,
       List<LoraMatmul.Segment> segments,
-      @Nullable Tensor h) {
+      @Nullable Tensor h,
+      @Nullable Tensor selection) {
     Block block = BLOCKS.get();
     try {
       LoraLinearArgs args = block.args;
@@ -54,9 +57,9 @@ final class NativeLoraMatmul {
         block.linears.position(i);
         fill(block.linears, linears.get(i), layout.rows());
       }
-      block.adapters.fill(adapters, segments);
+      block.adapters.fill(adapters, segments, selection);
       fill(block.ups, adapters);
-      NativeLibrary.check(Kernels.glance_lora_linear(args, NativeCall.stream(backend, x)));
+      run(backend, args, x);
     } finally {
       // Raw pointers keep neither tensors nor matrices. On CUDA the call returns before the work is
       // done, but LibTorch hands freed memory out again only to later work on the same stream.
@@ -64,6 +67,19 @@ final class NativeLoraMatmul {
       Reference.reachabilityFence(linears);
       Reference.reachabilityFence(adapters);
       Reference.reachabilityFence(h);
+      Reference.reachabilityFence(selection);
+    }
+  }
+
+  private static void run(Backend backend, LoraLinearArgs args, Tensor x) {
+    long[] bytes = new long[1];
+    if (backend == Backend.CUDA) {
+      NativeLibrary.check(Kernels.glance_lora_linear_workspace(args, bytes));
+    }
+    try (Tensor workspace = NativeCall.workspace(x, bytes[0])) {
+      args.workspace(NativeCall.data(workspace));
+      args.workspace_bytes(bytes[0]);
+      NativeLibrary.check(Kernels.glance_lora_linear(args, NativeCall.stream(backend, x)));
     }
   }
 

@@ -43,7 +43,7 @@ final class NativeModulatedNorm {
       ModulatedNormArgs args = block.args;
       args.h(NativeCall.data(h));
       args.h_stride(h == null ? 0 : RowLayout.of("h", h).stride());
-      block.adapters.fill(adapters, segments);
+      block.adapters.fill(adapters, segments, null);
       args.epsilon((float) epsilon);
       args.norm(
           norm == ModulatedNorm.Norm.LAYER ? Kernels.GLANCE_NORM_LAYER : Kernels.GLANCE_NORM_RMS);

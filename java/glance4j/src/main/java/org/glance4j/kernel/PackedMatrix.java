@@ -51,14 +51,14 @@ public final class PackedMatrix implements AutoCloseable {
   /**
    * Packs {@code matrix} for a backend.
    *
-   * @param matrix f32 or bf16, shape [rows, columns], both 1 or more, with any strides; a
-   *     transposed view gives the transposed matrix
+   * @param matrix f32, bf16 or (not for the CPU) f16, shape [rows, columns], both 1 or more, with
+   *     any strides; a transposed view gives the transposed matrix
    * @throws IllegalArgumentException that names {@code matrix}, if it is not one
    * @throws org.glance4j.NativeLoadException if the backend cannot run on this machine
    */
   public static PackedMatrix of(Backend backend, Tensor matrix) {
     Backend resolved = backend.resolve();
-    TensorChecks.dtype("matrix", matrix);
+    TensorChecks.dtype(resolved, "matrix", matrix);
     if (matrix.dim() != 2 || matrix.size(0) < 1 || matrix.size(1) < 1) {
       throw new IllegalArgumentException(
           "matrix has shape "
@@ -114,7 +114,7 @@ public final class PackedMatrix implements AutoCloseable {
     return columns;
   }
 
-  /** The type of its elements, Float or BFloat16. */
+  /** The type of its elements: Float, BFloat16 or Half. */
   public ScalarType dtype() {
     return dtype;
   }

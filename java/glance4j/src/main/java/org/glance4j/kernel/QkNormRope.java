@@ -14,9 +14,9 @@ import org.jspecify.annotations.Nullable;
  *   out[2j + 1] = n[2j] * sin[j] + n[2j + 1] * cos[j]                j = 0 ... dim / 2 - 1
  * </pre>
  *
- * <p>All in f32; a result is rounded once, when stored. Inputs and weights are all f32 or all bf16,
- * outputs f32 or bf16. {@link Backend#TORCH} records gradients; the others refuse tensors that
- * require one. Rotary embedding: arXiv 2104.09864.
+ * <p>All in f32; a result is rounded once, when stored. Inputs and weights are all f32, all bf16 or
+ * all f16, outputs too; f16 not on the CPU. {@link Backend#TORCH} records gradients; the others
+ * refuse tensors that require one. Rotary embedding: arXiv 2104.09864.
  *
  * <p>Immutable and thread-safe.
  */

@@ -2,10 +2,7 @@ package org.glance4j.kernel;
 
 import java.lang.ref.Reference;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptional;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.jni.AttentionArgs;
 import org.glance4j.kernel.jni.Kernels;
@@ -15,10 +12,12 @@ import org.glance4j.kernel.jni.Kernels;
  *
  * <pre>out = softmax(scale * q k^T) v          for each sample and head</pre>
  *
- * <p>q, k and v are all f32 or all bf16, out is f32 or bf16. Sums are in f32; with bf16 tensors the
- * factors of both products are bf16, the softmax's weights among them. {@link Backend#TORCH} runs
- * LibTorch's attention in f32, for on the CPU it is some 20 times slower in bf16. Tensors that
- * require a gradient are refused: out is written in place. arXiv 1706.03762.
+ * <p>q, k and v are of one type, f32, bf16 or (not on the CPU) f16, out is of any of them. Sums are
+ * in f32; with 16-bit tensors the factors of both products have 16 bits, the softmax's weights
+ * among them. {@link Backend#CPU} has a kernel of its own, {@link Backend#CUDA} runs a {@link
+ * FusedAttention} of LibTorch's, and {@link Backend#TORCH} LibTorch's choice, on the CPU in f32,
+ * where it is some 20 times slower in bf16. Tensors that require a gradient are refused: out is
+ * written in place. arXiv 1706.03762.
  *
  * <p>Immutable and thread-safe.
  */
@@ -27,9 +26,11 @@ public final class SoftmaxAttention {
       NativeCall.perThread(SoftmaxAttention::newBlock);
 
   private final Backend backend;
+  private final FusedAttention fused;
 
   private SoftmaxAttention(Backend backend) {
     this.backend = backend;
+    this.fused = backend == Backend.CUDA ? FusedAttention.chosen() : FusedAttention.LIBTORCH;
   }
 
   private static AttentionArgs newBlock() {
@@ -67,10 +68,10 @@ public final class SoftmaxAttention {
    */
   public void forward(Tensor q, Tensor k, Tensor v, double scale, Tensor out) {
     check(q, k, v, scale, out);
-    if (backend == Backend.TORCH) {
-      torch(q, k, v, scale, out);
-    } else {
+    if (backend == Backend.CPU) {
       call(q, k, v, scale, out);
+    } else {
+      fused(q, k, v, scale, out);
     }
   }
 
@@ -113,18 +114,10 @@ public final class SoftmaxAttention {
     }
   }
 
-  private static void torch(Tensor q, Tensor k, Tensor v, double scale, Tensor out) {
+  private void fused(Tensor q, Tensor k, Tensor v, double scale, Tensor out) {
     try (PointerScope scope = new PointerScope()) {
-      Tensor attended =
-          torch.scaled_dot_product_attention(
-              q.to(ScalarType.Float),
-              k.to(ScalarType.Float),
-              v.to(ScalarType.Float),
-              new TensorOptional(),
-              0,
-              false,
-              new DoubleOptional(scale),
-              false);
+      ScalarType compute = q.is_cpu() ? ScalarType.Float : TensorChecks.type(q);
+      Tensor attended = fused.attend(q.to(compute), k.to(compute), v.to(compute), scale);
       out.copy_(attended.transpose(1, 2));
     }
   }

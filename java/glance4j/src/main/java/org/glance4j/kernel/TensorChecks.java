@@ -32,7 +32,7 @@ final class TensorChecks {
   }
 
   /**
-   * The ABI's name of the element type, for operations on f32 and bf16.
+   * The ABI's name of the element type: f32, bf16 or f16.
    *
    * @throws IllegalArgumentException if it is another
    */
@@ -41,13 +41,30 @@ final class TensorChecks {
     if (tensor.itemsize() == Float.BYTES && tensor.is_floating_point()) {
       return Kernels.GLANCE_F32;
     }
-    type(argument, tensor, ScalarType.Float, ScalarType.BFloat16);
-    return Kernels.GLANCE_BF16;
+    return switch (type(tensor)) {
+      case BFloat16 -> Kernels.GLANCE_BF16;
+      case Half -> Kernels.GLANCE_F16;
+      default ->
+          throw new IllegalArgumentException(
+              argument + " must be of type Float, BFloat16 or Half, not " + type(tensor));
+    };
+  }
+
+  /** {@link #dtype(String, Tensor)}, which also fails if {@code backend} cannot compute in it. */
+  static int dtype(Backend backend, String argument, Tensor tensor) {
+    int dtype = dtype(argument, tensor);
+    if (dtype == Kernels.GLANCE_F16 && backend == Backend.CPU) {
+      throw new IllegalArgumentException(
+          argument
+              + " is of type Half, which the kernels on the CPU do not compute in; convert it to"
+              + " BFloat16 or Float, or use backend cuda or torch");
+    }
+    return dtype;
   }
 
   /** What an argument of a kernel must be: of one type, where the backend computes. */
   static void operand(Backend backend, int dtype, String argument, Tensor tensor) {
-    if (dtype(argument, tensor) != dtype) {
+    if (dtype(backend, argument, tensor) != dtype) {
       throw new IllegalArgumentException(
           "%s is of type %s, but this call computes in %s; convert one of them"
               .formatted(argument, type(tensor), name(dtype)));
@@ -92,7 +109,7 @@ final class TensorChecks {
           "%s was packed for backend %s, but this runs on %s; pack it for that"
               .formatted(argument, matrix.backend(), backend));
     }
-    if ((matrix.dtype() == ScalarType.Float) != (dtype == Kernels.GLANCE_F32)) {
+    if (matrix.dtype() != name(dtype)) {
       throw new IllegalArgumentException(
           "%s is of type %s, but this call computes in %s; pack it in that type"
               .formatted(argument, matrix.dtype(), name(dtype)));
@@ -100,7 +117,11 @@ final class TensorChecks {
   }
 
   private static ScalarType name(int dtype) {
-    return dtype == Kernels.GLANCE_F32 ? ScalarType.Float : ScalarType.BFloat16;
+    return switch (dtype) {
+      case Kernels.GLANCE_F32 -> ScalarType.Float;
+      case Kernels.GLANCE_BF16 -> ScalarType.BFloat16;
+      default -> ScalarType.Half;
+    };
   }
 
   /** Fails unless the two tensors have one shape and one device. */

@@ -1,9 +1,17 @@
 package org.glance4j.kernel;
 
+import static org.glance4j.kernel.Operations.assertRefused;
+import static org.glance4j.kernel.TestScope.empty;
+import static org.glance4j.kernel.TestScope.full;
+import static org.glance4j.kernel.TestScope.ones;
+import static org.glance4j.kernel.TestScope.placed;
+import static org.glance4j.kernel.TestScope.randn;
+import static org.glance4j.kernel.TestScope.zeros;
 import static org.glance4j.reference.TensorAssert.assertClose;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
@@ -28,7 +36,6 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class FlowStepTest {
@@ -45,6 +52,7 @@ class FlowStepTest {
    * @param gap poisoned elements before each row; an odd number also leaves rows unaligned
    */
   record Case(
+      Backend backend,
       List<Long> dimensions,
       long gap,
       ScalarType latents,
@@ -53,8 +61,8 @@ class FlowStepTest {
       Rounding rounding) {
     @Override
     public String toString() {
-      return "%s gap %d, latents %s, velocity %s, %s, rounding %s"
-          .formatted(dimensions, gap, latents, velocity, cfg.mode(), rounding);
+      return "%s, %s gap %d, latents %s, velocity %s, %s, rounding %s"
+          .formatted(backend, dimensions, gap, latents, velocity, cfg.mode(), rounding);
     }
 
     long[] shape() {
@@ -72,6 +80,12 @@ class FlowStepTest {
   }
 
   static Stream<Arguments> cases() {
+    return TestBackends.all().stream()
+        .filter(backend -> backend != Backend.TORCH)
+        .flatMap(FlowStepTest::cases);
+  }
+
+  private static Stream<Arguments> cases(Backend backend) {
     List<List<Long>> shapes =
         List.of(
             List.of(1L, 1L),
@@ -91,7 +105,8 @@ class FlowStepTest {
               // flip.
               boolean chaotic = cfg.mode() == Cfg.Mode.RESCALED && shape.get(shape.size() - 1) == 1;
               for (Rounding rounding : chaotic ? new Rounding[0] : Rounding.values()) {
-                cases.add(Arguments.of(new Case(shape, gap, latents, velocity, cfg, rounding)));
+                cases.add(
+                    Arguments.of(new Case(backend, shape, gap, latents, velocity, cfg, rounding)));
               }
             }
           }
@@ -107,14 +122,14 @@ class FlowStepTest {
       long[] wide = c.shape();
       int last = wide.length - 1;
       wide[last] += c.gap();
-      Tensor frame = torch.full(wide, new Scalar(Double.NaN), new TensorOptions(type)).contiguous();
+      Tensor frame = full(wide, new Scalar(Double.NaN), new TensorOptions(type)).contiguous();
       Tensor view = frame.narrow(last, c.gap(), c.shape()[last]);
       return new Framed(frame, view);
     }
 
     static Framed random(Case c, ScalarType type) {
       Framed framed = of(c, type);
-      framed.view.copy_(torch.randn(c.shape()));
+      framed.view.copy_(randn(c.shape()));
       return framed;
     }
 
@@ -163,10 +178,10 @@ class FlowStepTest {
 
   @ParameterizedTest
   @MethodSource("cases")
-  void cpuMatchesFloat64AndLibTorch(Case c) {
+  void kernelMatchesFloat64AndLibTorch(Case c) {
     long seed = ThreadLocalRandom.current().nextLong() >>> 1;
     String what = c + ", seed " + seed;
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(c.backend())) {
       torch.manual_seed(seed);
       Framed latents = Framed.random(c, c.latents());
       Framed copy = Framed.of(c, BF16);
@@ -180,7 +195,7 @@ class FlowStepTest {
 
       FlowStep.on(Backend.TORCH, c.rounding())
           .update(oracle, positive, negative, c.cfg(), SIGMA, SIGMA_NEXT, oracleCopy);
-      FlowStep.on(Backend.CPU, c.rounding())
+      FlowStep.on(c.backend(), c.rounding())
           .update(latents.view(), positive, negative, c.cfg(), SIGMA, SIGMA_NEXT, copy.view());
 
       double tolerance = c.narrow() ? 1e-2 : 1e-6;
@@ -197,20 +212,19 @@ class FlowStepTest {
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = Backend.class,
-      names = {"CPU", "TORCH"})
+  @MethodSource("org.glance4j.kernel.TestBackends#all")
   void followsTheReferenceScheduler(Backend backend) {
     Assumptions.assumeTrue(Reference.hasGoldens("flux_scheduler"));
-    try (PointerScope scope = new PointerScope();
+    try (TestScope scope = TestScope.on(backend);
         Goldens goldens = Reference.goldens("flux_scheduler")) {
       Assumptions.assumeTrue(goldens.has("step.sample1"), "no single steps in this folder");
       float[] sigmas = sigmas(goldens.entry().path("tensors").path("step.sample1"));
       FlowStep step = FlowStep.on(backend, Rounding.ONCE);
       for (int i = 0; goldens.has("step.model_output" + i); i++) {
-        Tensor latents = goldens.get("step.sample" + i).clone();
-        step.update(latents, goldens.get("step.model_output" + i), sigmas[i], sigmas[i + 1]);
-        assertClose("step " + i, goldens.get("step.sample" + (i + 1)), latents, 1e-6);
+        Tensor latents = placed(goldens.get("step.sample" + i).clone());
+        Tensor velocity = placed(goldens.get("step.model_output" + i));
+        step.update(latents, velocity, sigmas[i], sigmas[i + 1]);
+        assertClose("step " + i, goldens.get("step.sample" + (i + 1)), latents.cpu(), 1e-6);
       }
     }
   }
@@ -231,13 +245,11 @@ class FlowStepTest {
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = Backend.class,
-      names = {"CPU", "TORCH"})
+  @MethodSource("org.glance4j.kernel.TestBackends#all")
   void notANumberAndInfinityStayInTheirElement(Backend backend) {
-    try (PointerScope scope = new PointerScope()) {
-      Tensor latents = torch.zeros(3, 20);
-      Tensor velocity = torch.ones(3, 20);
+    try (TestScope scope = TestScope.on(backend)) {
+      Tensor latents = zeros(3, 20);
+      Tensor velocity = ones(3, 20);
       velocity.select(0, 0).select(0, 7).fill_(new Scalar(Double.NaN));
       velocity.select(0, 2).select(0, 19).fill_(new Scalar(Double.POSITIVE_INFINITY));
       FlowStep.on(backend, Rounding.ONCE).update(latents, velocity, 1f, 0.5f);
@@ -248,14 +260,12 @@ class FlowStepTest {
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = Backend.class,
-      names = {"CPU", "TORCH"})
+  @MethodSource("org.glance4j.kernel.TestBackends#all")
   void zeroVelocitiesAreNoNaN(Backend backend) {
-    try (PointerScope scope = new PointerScope()) {
-      Tensor latents = torch.randn(3, 20);
+    try (TestScope scope = TestScope.on(backend)) {
+      Tensor latents = randn(3, 20);
       Tensor before = latents.clone();
-      Tensor zero = torch.zeros(3, 20);
+      Tensor zero = zeros(3, 20);
       FlowStep.on(backend, Rounding.ONCE)
           .update(latents, zero, zero.clone(), Cfg.rescaled(4f), 1f, 0.5f, null);
       assertSameBits("zero velocities", before, latents);
@@ -266,17 +276,17 @@ class FlowStepTest {
   void emptyTensorsAreNoError() {
     try (PointerScope scope = new PointerScope()) {
       FlowStep step = FlowStep.on(Backend.CPU, Rounding.ONCE);
-      step.update(torch.empty(0, 8), torch.empty(0, 8), 1f, 0.5f);
-      step.update(torch.empty(3, 0), torch.empty(3, 0), 1f, 0.5f);
+      step.update(empty(0, 8), empty(0, 8), 1f, 0.5f);
+      step.update(empty(3, 0), empty(3, 0), 1f, 0.5f);
     }
   }
 
   /** Arguments of an update that a test spoils one at a time. */
   private static final class Update {
-    Tensor latents = torch.randn(4, 8);
-    Tensor velocity = torch.randn(4, 8);
-    @Nullable Tensor negative = torch.randn(4, 8);
-    Tensor copy = torch.randn(4, 8).to(BF16);
+    Tensor latents = randn(4, 8);
+    Tensor velocity = randn(4, 8);
+    @Nullable Tensor negative = randn(4, 8);
+    Tensor copy = randn(4, 8).to(BF16);
     Cfg cfg = Cfg.plain(2f);
     float sigma = 1f;
     float sigmaNext = 0.5f;
@@ -296,10 +306,10 @@ class FlowStepTest {
 
   static Stream<Spoiled> refusals() {
     List<Spoiled> refusals = new ArrayList<>();
-    for (Backend backend : List.of(Backend.CPU, Backend.TORCH)) {
-      refusals.add(new Spoiled("velocity", backend, u -> u.velocity = torch.randn(4, 7)));
-      refusals.add(new Spoiled("velocity", backend, u -> u.velocity = torch.randn(1, 4, 8)));
-      refusals.add(new Spoiled("negative", backend, u -> u.negative = torch.randn(8, 4)));
+    for (Backend backend : TestBackends.all()) {
+      refusals.add(new Spoiled("velocity", backend, u -> u.velocity = randn(4, 7)));
+      refusals.add(new Spoiled("velocity", backend, u -> u.velocity = randn(1, 4, 8)));
+      refusals.add(new Spoiled("negative", backend, u -> u.negative = randn(8, 4)));
       refusals.add(new Spoiled("negative", backend, u -> u.negative = u.velocity.to(BF16)));
       refusals.add(new Spoiled("negative", backend, u -> u.negative = null));
       refusals.add(new Spoiled("negative", backend, u -> u.cfg = Cfg.NONE));
@@ -307,16 +317,15 @@ class FlowStepTest {
           new Spoiled("latents", backend, u -> u.latents = u.latents.to(ScalarType.Double)));
       refusals.add(new Spoiled("latents", backend, u -> u.latents.set_requires_grad(true)));
       refusals.add(
-          new Spoiled("velocity", backend, u -> u.velocity = u.velocity.to(ScalarType.Half)));
+          new Spoiled("velocity", backend, u -> u.velocity = u.velocity.to(ScalarType.Double)));
       refusals.add(new Spoiled("latentsBf16", backend, u -> u.copy = u.copy.to(F32)));
       refusals.add(new Spoiled("latentsBf16", backend, u -> u.copy = u.copy.view(8, 4)));
       refusals.add(new Spoiled("sigma", backend, u -> u.sigma = Float.NaN));
       refusals.add(new Spoiled("sigmaNext", backend, u -> u.sigmaNext = Float.NEGATIVE_INFINITY));
     }
-    refusals.add(new Spoiled("latents", Backend.CPU, u -> u.latents = torch.randn(8, 4).t()));
-    refusals.add(new Spoiled("velocity", Backend.CPU, u -> u.velocity = torch.randn(8, 4).t()));
-    refusals.add(
-        new Spoiled("negative", Backend.CPU, u -> u.negative = torch.randn(1, 8).expand(4, 8)));
+    refusals.add(new Spoiled("latents", Backend.CPU, u -> u.latents = randn(8, 4).t()));
+    refusals.add(new Spoiled("velocity", Backend.CPU, u -> u.velocity = randn(8, 4).t()));
+    refusals.add(new Spoiled("negative", Backend.CPU, u -> u.negative = randn(1, 8).expand(4, 8)));
     refusals.add(new Spoiled("overlaps", Backend.CPU, u -> u.velocity = u.latents));
     return refusals.stream();
   }
@@ -324,12 +333,50 @@ class FlowStepTest {
   @ParameterizedTest
   @MethodSource("refusals")
   void refusesWithTheArgumentsName(Spoiled spoiled) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(spoiled.backend)) {
       Update update = new Update();
       spoiled.spoil.accept(update);
       IllegalArgumentException e =
           assertThrows(IllegalArgumentException.class, () -> update.run(spoiled.backend));
       assertTrue(String.valueOf(e.getMessage()).contains(spoiled.name), e.toString());
+    }
+  }
+
+  @Test
+  void onlyCudaReadsASchedule() {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor latents = randn(4, 8);
+      Tensor schedule = ones(3);
+      for (Backend backend : List.of(Backend.CPU, Backend.TORCH)) {
+        FlowStep step = FlowStep.on(backend, Rounding.ONCE);
+        assertRefused(
+            "schedule",
+            () -> step.updateScheduled(latents, randn(4, 8), null, Cfg.Mode.NONE, schedule));
+      }
+    }
+  }
+
+  @Test
+  void aScheduleInDeviceMemoryIsTheSameUpdate() {
+    assumeTrue(TestBackends.whyNoCuda() == null, TestBackends.whyNoCuda());
+    try (TestScope scope = TestScope.on(Backend.CUDA)) {
+      FlowStep step = FlowStep.on(Backend.CUDA, Rounding.ONCE);
+      Tensor latents = randn(1, 33, 64);
+      Tensor again = latents.clone();
+      Tensor positive = randn(1, 33, 64);
+      Tensor negative = randn(1, 33, 64);
+      step.update(latents, positive, negative, Cfg.plain(3.5f), SIGMA, SIGMA_NEXT, null);
+      Tensor schedule = placed(torch.tensor(new float[] {SIGMA, SIGMA_NEXT, 3.5f}));
+      step.updateScheduled(again, positive, negative, Cfg.Mode.PLAIN, schedule);
+      assertSameBits("scheduled", latents, again);
+      assertRefused(
+          "schedule",
+          () ->
+              step.updateScheduled(
+                  again, positive, negative, Cfg.Mode.PLAIN, schedule.narrow(0, 0, 2)));
+      assertRefused(
+          "schedule",
+          () -> step.updateScheduled(again, positive, negative, Cfg.Mode.PLAIN, schedule.cpu()));
     }
   }
 

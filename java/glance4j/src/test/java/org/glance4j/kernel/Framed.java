@@ -19,7 +19,8 @@ record Framed(Tensor frame, Tensor view) {
     long[] wide = shape.clone();
     int last = wide.length - 1;
     wide[last] += gap;
-    Tensor frame = torch.full(wide, new Scalar(Double.NaN), new TensorOptions(type)).contiguous();
+    Tensor frame =
+        TestScope.full(wide, new Scalar(Double.NaN), new TensorOptions(type)).contiguous();
     return new Framed(frame, frame.narrow(last, gap, shape[last]));
   }
 

@@ -6,16 +6,15 @@ import static org.glance4j.kernel.Operations.assertNear;
 import static org.glance4j.kernel.Operations.assertRefused;
 import static org.glance4j.kernel.Operations.weights;
 import static org.glance4j.kernel.Operations.wide;
+import static org.glance4j.kernel.TestScope.randn;
 
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Operations.Setting;
 import org.jspecify.annotations.Nullable;
@@ -27,7 +26,8 @@ class LoraBackwardTest {
   private static final float SCALE = 0.75f;
 
   record Case(
-      Setting setting, long batch, long tokens, long inputs, long outputs, long rank, long gap) {}
+      Setting setting, long batch, long tokens, long inputs, long outputs, long rank, long gap)
+      implements Operations.Placed {}
 
   static Stream<Case> cases() {
     List<Case> cases = new ArrayList<>();
@@ -125,19 +125,19 @@ class LoraBackwardTest {
   /** Arguments of a call that a test spoils one at a time. */
   private static final class Call {
     final Backend backend;
-    Tensor x = torch.randn(2, 3, 8);
-    Tensor dy = torch.randn(2, 3, 5);
-    Tensor down = torch.randn(4, 8);
-    Tensor up = torch.randn(5, 4);
+    Tensor x = randn(2, 3, 8);
+    Tensor dy = randn(2, 3, 5);
+    Tensor down = randn(4, 8);
+    Tensor up = randn(5, 4);
     float scale = 1;
     @Nullable PackedMatrix weight;
-    @Nullable Tensor dx = torch.randn(2, 3, 8);
-    Tensor dDown = torch.randn(4, 8);
-    Tensor dUp = torch.randn(5, 4);
+    @Nullable Tensor dx = randn(2, 3, 8);
+    Tensor dDown = randn(4, 8);
+    Tensor dUp = randn(5, 4);
 
     Call(Backend backend) {
       this.backend = backend;
-      this.weight = PackedMatrix.of(backend, torch.randn(8, 5));
+      this.weight = PackedMatrix.of(backend, randn(8, 5));
     }
 
     void run() {
@@ -154,36 +154,34 @@ class LoraBackwardTest {
 
   static Stream<Spoiled> refusals() {
     List<Spoiled> all = new ArrayList<>();
-    for (Backend b : List.of(Backend.CPU, Backend.TORCH)) {
+    for (Backend b : TestBackends.all()) {
       all.add(new Spoiled("x must", b, c -> c.x = c.x.to(ScalarType.Double)));
       all.add(new Spoiled("x requires", b, c -> c.x = c.x.set_requires_grad(true)));
-      all.add(new Spoiled("dy", b, c -> c.dy = torch.randn(2, 2, 5)));
+      all.add(new Spoiled("dy", b, c -> c.dy = randn(2, 2, 5)));
       all.add(new Spoiled("dy", b, c -> c.dy = c.dy.to(BF16)));
-      all.add(new Spoiled("down", b, c -> c.down = torch.randn(4, 7)));
-      all.add(new Spoiled("down", b, c -> c.down = torch.randn(8)));
+      all.add(new Spoiled("down", b, c -> c.down = randn(4, 7)));
+      all.add(new Spoiled("down", b, c -> c.down = randn(8)));
       all.add(new Spoiled("down", b, c -> c.down = c.down.to(BF16)));
-      all.add(new Spoiled("up", b, c -> c.up = torch.randn(5, 3)));
-      all.add(new Spoiled("up", b, c -> c.up = torch.randn(4, 4)));
+      all.add(new Spoiled("up", b, c -> c.up = randn(5, 3)));
+      all.add(new Spoiled("up", b, c -> c.up = randn(4, 4)));
       all.add(new Spoiled("scale", b, c -> c.scale = Float.NaN));
       all.add(new Spoiled("weightTransposed", b, c -> c.weight = null));
       all.add(new Spoiled("weightTransposed", b, c -> c.dx = null));
-      all.add(
-          new Spoiled(
-              "weightTransposed", b, c -> c.weight = PackedMatrix.of(b, torch.randn(5, 8))));
-      all.add(new Spoiled("dx", b, c -> c.dx = torch.randn(2, 3, 7)));
-      all.add(new Spoiled("dx", b, c -> c.dx = torch.randn(2, 3, 8).to(BF16)));
-      all.add(new Spoiled("dDown", b, c -> c.dDown = torch.randn(8, 4)));
-      all.add(new Spoiled("dDown", b, c -> c.dDown = torch.randn(4, 8).to(BF16)));
-      all.add(new Spoiled("dUp", b, c -> c.dUp = torch.randn(5, 5)));
+      all.add(new Spoiled("weightTransposed", b, c -> c.weight = PackedMatrix.of(b, randn(5, 8))));
+      all.add(new Spoiled("dx", b, c -> c.dx = randn(2, 3, 7)));
+      all.add(new Spoiled("dx", b, c -> c.dx = randn(2, 3, 8).to(BF16)));
+      all.add(new Spoiled("dDown", b, c -> c.dDown = randn(8, 4)));
+      all.add(new Spoiled("dDown", b, c -> c.dDown = randn(4, 8).to(BF16)));
+      all.add(new Spoiled("dUp", b, c -> c.dUp = randn(5, 5)));
     }
-    all.add(new Spoiled("dUp", Backend.CPU, c -> c.dUp = torch.randn(4, 5).t()));
+    all.add(new Spoiled("dUp", Backend.CPU, c -> c.dUp = randn(4, 5).t()));
     return all.stream();
   }
 
   @ParameterizedTest
   @MethodSource("refusals")
   void refusesWithTheArgumentsName(Spoiled spoiled) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(spoiled.backend)) {
       Call call = new Call(spoiled.backend);
       spoiled.spoil.accept(call);
       assertRefused(spoiled.name, call::run);
@@ -193,7 +191,7 @@ class LoraBackwardTest {
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.Operations#settings")
   void acceptsWhatTheRefusalsSpoil(Setting setting) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(setting.backend())) {
       new Call(setting.backend()).run();
     }
   }

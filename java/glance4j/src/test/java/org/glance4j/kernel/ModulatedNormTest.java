@@ -6,6 +6,7 @@ import static org.glance4j.kernel.Operations.assertRefused;
 import static org.glance4j.kernel.Operations.assertSameBits;
 import static org.glance4j.kernel.Operations.weights;
 import static org.glance4j.kernel.Operations.wide;
+import static org.glance4j.kernel.TestScope.randn;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -13,11 +14,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.LoraMatmul.Adapter;
 import org.glance4j.kernel.LoraMatmul.Segment;
@@ -30,7 +29,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 class ModulatedNormTest {
   private static final double EPSILON = 1e-6;
 
-  record Case(Setting setting, Norm norm, long batch, long tokens, long columns, long gap) {}
+  record Case(Setting setting, Norm norm, long batch, long tokens, long columns, long gap)
+      implements Operations.Placed {}
 
   static Stream<Case> cases() {
     List<Case> cases = new ArrayList<>();
@@ -54,7 +54,7 @@ class ModulatedNormTest {
       Tensor x = Framed.random(c.gap(), dtype, c.batch(), c.tokens(), c.columns()).view();
       x.mul_(new Scalar(3.0)).add_(new Scalar(1.0));
       // As a modulation's vectors lie: two of five.
-      Tensor vectors = torch.randn(c.batch(), 5, c.columns()).to(dtype);
+      Tensor vectors = randn(c.batch(), 5, c.columns()).to(dtype);
       return modulated
           ? new Input(x, vectors.narrow(1, 1, 1), vectors.select(1, 3))
           : new Input(x, null, null);
@@ -79,8 +79,9 @@ class ModulatedNormTest {
   void equalsTheFormula(Case c) throws Exception {
     for (boolean modulated : new boolean[] {true, false}) {
       Operations.withRandom(
-          c + (modulated ? "" : ", plain"),
-          what -> {
+          c,
+          seed -> {
+            String what = seed + (modulated ? "" : ", plain");
             Input input = Input.random(c, modulated);
             Tensor y =
                 ModulatedNorm.on(c.setting().backend())
@@ -196,18 +197,18 @@ class ModulatedNormTest {
   /** Arguments of a call that a test spoils one at a time. */
   private static final class Call {
     final Backend backend;
-    Tensor x = torch.randn(2, 3, 8);
+    Tensor x = randn(2, 3, 8);
     double epsilon = EPSILON;
-    Tensor scale = torch.randn(2, 1, 8);
-    Tensor shift = torch.randn(2, 8);
-    Tensor y = torch.randn(2, 3, 8);
-    @Nullable Tensor h = torch.randn(2, 3, 4);
+    Tensor scale = randn(2, 1, 8);
+    Tensor shift = randn(2, 8);
+    Tensor y = randn(2, 3, 8);
+    @Nullable Tensor h = randn(2, 3, 4);
     PackedMatrix down;
     List<Segment> segments = List.of(new Segment(0, 6, 0));
 
     Call(Backend backend) {
       this.backend = backend;
-      this.down = PackedMatrix.of(backend, torch.randn(4, 8));
+      this.down = PackedMatrix.of(backend, randn(4, 8));
     }
 
     void run() {
@@ -234,27 +235,27 @@ class ModulatedNormTest {
 
   static Stream<Spoiled> refusals() {
     List<Spoiled> all = new ArrayList<>();
-    for (Backend b : List.of(Backend.CPU, Backend.TORCH)) {
-      all.add(new Spoiled("x must", b, c -> c.x = c.x.to(ScalarType.Half)));
-      all.add(new Spoiled("x has", b, c -> c.x = torch.randn(8)));
+    for (Backend b : TestBackends.all()) {
+      all.add(new Spoiled("x must", b, c -> c.x = c.x.to(ScalarType.Double)));
+      all.add(new Spoiled("x has", b, c -> c.x = randn(8)));
       all.add(new Spoiled("epsilon", b, c -> c.epsilon = -1));
       all.add(new Spoiled("epsilon", b, c -> c.epsilon = Double.NaN));
-      all.add(new Spoiled("scale", b, c -> c.scale = torch.randn(3, 1, 8)));
-      all.add(new Spoiled("scale", b, c -> c.scale = torch.randn(2, 3, 8)));
+      all.add(new Spoiled("scale", b, c -> c.scale = randn(3, 1, 8)));
+      all.add(new Spoiled("scale", b, c -> c.scale = randn(2, 3, 8)));
       all.add(new Spoiled("scale", b, c -> c.scale = c.scale.to(BF16)));
-      all.add(new Spoiled("shift", b, c -> c.shift = torch.randn(2, 7)));
-      all.add(new Spoiled("shift", b, c -> c.shift = torch.randn(8)));
-      all.add(new Spoiled("y", b, c -> c.y = torch.randn(2, 3, 7)));
+      all.add(new Spoiled("shift", b, c -> c.shift = randn(2, 7)));
+      all.add(new Spoiled("shift", b, c -> c.shift = randn(8)));
+      all.add(new Spoiled("y", b, c -> c.y = randn(2, 3, 7)));
       all.add(new Spoiled("y", b, c -> c.y = c.y.to(BF16)));
-      all.add(new Spoiled("h", b, c -> c.h = torch.randn(2, 3, 3)));
-      all.add(new Spoiled("h", b, c -> c.h = torch.randn(6, 4)));
-      all.add(new Spoiled("h", b, c -> c.h = torch.randn(2, 3, 4).to(BF16)));
+      all.add(new Spoiled("h", b, c -> c.h = randn(2, 3, 3)));
+      all.add(new Spoiled("h", b, c -> c.h = randn(6, 4)));
+      all.add(new Spoiled("h", b, c -> c.h = randn(2, 3, 4).to(BF16)));
       all.add(new Spoiled("h", b, c -> c.h = null));
-      all.add(new Spoiled("down", b, c -> c.down = PackedMatrix.of(b, torch.randn(4, 7))));
+      all.add(new Spoiled("down", b, c -> c.down = PackedMatrix.of(b, randn(4, 7))));
       all.add(new Spoiled("segments", b, c -> c.segments = List.of(new Segment(0, 5, 0))));
     }
-    all.add(new Spoiled("x", Backend.CPU, c -> c.x = torch.randn(2, 8, 3).transpose(1, 2)));
-    all.add(new Spoiled("x", Backend.CPU, c -> c.x = torch.randn(2, 5, 8).narrow(1, 1, 3)));
+    all.add(new Spoiled("x", Backend.CPU, c -> c.x = randn(2, 8, 3).transpose(1, 2)));
+    all.add(new Spoiled("x", Backend.CPU, c -> c.x = randn(2, 5, 8).narrow(1, 1, 3)));
     all.add(new Spoiled("gradient", Backend.CPU, c -> c.x = c.x.set_requires_grad(true)));
     return all.stream();
   }
@@ -262,7 +263,7 @@ class ModulatedNormTest {
   @ParameterizedTest
   @MethodSource("refusals")
   void refusesWithTheArgumentsName(Spoiled spoiled) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(spoiled.backend)) {
       Call call = new Call(spoiled.backend);
       spoiled.spoil.accept(call);
       assertRefused(spoiled.name, call::run);
@@ -272,7 +273,7 @@ class ModulatedNormTest {
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.Operations#settings")
   void acceptsWhatTheRefusalsSpoil(Setting setting) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(setting.backend())) {
       new Call(setting.backend()).run();
     }
   }

@@ -36,7 +36,25 @@ class NativeLibraryTest {
     assertEquals(cuda.devices().isEmpty(), cuda.problem() != null, cuda.toString());
     if (!torch.cuda_is_available()) {
       NativeLoadException e = assertThrows(NativeLoadException.class, () -> Backend.CUDA.resolve());
-      assertTrue(e.toString().contains("backend cpu"), e.toString());
+      String said = String.valueOf(e.getMessage());
+      assertTrue(said.startsWith("LibTorch has no CUDA device."), said);
+      for (String part :
+          List.of(
+              "driver: ",
+              "kernels: " + NativeLibrary.path(),
+              "LibTorch: ",
+              "libcublasLt.so.13: ",
+              "libcudnn.so.9: ",
+              "libnccl.so.2: ",
+              "searched: [",
+              "/usr/local/cuda/lib64",
+              "install the driver",
+              "or choose backend cpu")) {
+        assertTrue(said.contains(part), () -> "no \"" + part + "\" in: " + said);
+      }
+      assertEquals(
+          !CudaLibraries.inLibTorch(),
+          said.contains("add the dependency org.glance4j:glance4j-cuda"));
       assertEquals(Backend.CPU, Backend.AUTO.resolve());
     }
   }

@@ -8,7 +8,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.stream.Stream;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -20,6 +19,7 @@ import org.junit.jupiter.api.function.Executable;
 final class Operations {
   static final ScalarType F32 = ScalarType.Float;
   static final ScalarType BF16 = ScalarType.BFloat16;
+  static final ScalarType F16 = ScalarType.Half;
 
   private static final int FEW = 16;
   private static final double LARGEST_TERM = 32;
@@ -30,8 +30,18 @@ final class Operations {
 
   private Operations() {}
 
+  /** A test of one setting. */
+  interface Placed {
+    Setting setting();
+  }
+
   /** Where an operation is tested, and in what. */
-  record Setting(Backend backend, ScalarType dtype) {
+  record Setting(Backend backend, ScalarType dtype) implements Placed {
+    @Override
+    public Setting setting() {
+      return this;
+    }
+
     /** The error allowed relative to the norm of the result. */
     double tolerance() {
       return dtype == F32 ? 1e-5 : 1e-2;
@@ -40,9 +50,12 @@ final class Operations {
 
   static Stream<Setting> settings() {
     List<Setting> settings = new ArrayList<>();
-    for (Backend backend : List.of(Backend.CPU, Backend.TORCH)) {
+    for (Backend backend : TestBackends.all()) {
       settings.add(new Setting(backend, F32));
       settings.add(new Setting(backend, BF16));
+      if (backend != Backend.CPU) {
+        settings.add(new Setting(backend, F16));
+      }
     }
     return settings.stream();
   }
@@ -52,10 +65,14 @@ final class Operations {
     void run(String what) throws Exception;
   }
 
-  /** Runs {@code body} without gradients, with fresh random numbers, in a scope. */
+  /**
+   * Runs {@code body} without gradients, with fresh random numbers, in a scope on the test's
+   * backend if it is {@link Placed}, otherwise on the CPU.
+   */
   static void withRandom(Object test, Body body) throws Exception {
     long seed = ThreadLocalRandom.current().nextLong() >>> 1;
-    try (PointerScope scope = new PointerScope();
+    Backend backend = test instanceof Placed placed ? placed.setting().backend() : Backend.CPU;
+    try (TestScope scope = TestScope.on(backend);
         NoGradGuard guard = new NoGradGuard()) {
       torch.manual_seed(seed);
       body.run(test + ", seed " + seed);
@@ -93,7 +110,7 @@ final class Operations {
 
   /** Random values near 1 / sqrt(fanIn), so that products stay near 1. */
   static Tensor weights(ScalarType dtype, long fanIn, long... shape) {
-    return torch.randn(shape).mul(new Scalar(1 / Math.sqrt((double) fanIn))).to(dtype);
+    return TestScope.randn(shape).mul(new Scalar(1 / Math.sqrt((double) fanIn))).to(dtype);
   }
 
   /** The call fails as an illegal argument, and the message has {@code named}. */

@@ -1,18 +1,17 @@
 package org.glance4j.kernel;
 
-import static org.glance4j.kernel.Operations.BF16;
 import static org.glance4j.kernel.Operations.F32;
 import static org.glance4j.kernel.Operations.assertRefused;
 import static org.glance4j.kernel.Operations.assertSameBits;
+import static org.glance4j.kernel.TestScope.empty;
+import static org.glance4j.kernel.TestScope.randn;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.LoraMatmul.Activation;
 import org.glance4j.kernel.LoraMatmul.Linear;
@@ -24,14 +23,14 @@ class PackedMatrixTest {
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.Operations#settings")
   void knowsWhatItHolds(Setting setting) {
-    try (PointerScope scope = new PointerScope();
+    try (TestScope scope = TestScope.on(setting.backend());
         PackedMatrix packed = PackedMatrix.of(setting.backend(), matrix(setting, 37, 65))) {
       assertEquals(37, packed.rows());
       assertEquals(65, packed.columns());
       assertEquals(setting.dtype(), packed.dtype());
       assertEquals(setting.backend(), packed.backend());
       long least =
-          setting.backend() == Backend.TORCH ? 0 : 37L * 65 * (setting.dtype() == F32 ? 4 : 2);
+          setting.backend() != Backend.CPU ? 0 : 37L * 65 * (setting.dtype() == F32 ? 4 : 2);
       assertTrue(packed.bytes() >= least, packed + " has " + packed.bytes());
     }
   }
@@ -42,10 +41,10 @@ class PackedMatrixTest {
     Operations.withRandom(
         setting,
         what -> {
-          Tensor expected = torch.empty(0);
+          Tensor expected = empty(0);
           PackedMatrix packed;
           Tensor x = matrix(setting, 5, 65);
-          try (PointerScope scope = new PointerScope()) {
+          try (TestScope scope = TestScope.on(setting.backend())) {
             Tensor matrix = matrix(setting, 37, 65);
             expected = product(setting, x, PackedMatrix.of(setting.backend(), matrix));
             expected.retainReference();
@@ -91,7 +90,7 @@ class PackedMatrixTest {
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.Operations#settings")
   void closesOnceAndThenRefuses(Setting setting) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(setting.backend())) {
       PackedMatrix packed = PackedMatrix.of(setting.backend(), matrix(setting, 3, 4));
       packed.close();
       packed.close();
@@ -104,16 +103,16 @@ class PackedMatrixTest {
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.Operations#settings")
   void refusesWhatIsNoMatrix(Setting setting) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(setting.backend())) {
       for (Tensor bad :
           List.of(
-              torch.randn(4).to(setting.dtype()),
-              torch.randn(2, 3, 4).to(setting.dtype()),
-              torch.randn(0, 4).to(setting.dtype()),
-              torch.randn(4, 0).to(setting.dtype()),
-              torch.randn(4, 4).to(ScalarType.Double),
-              torch.randn(4, 4).to(ScalarType.Half),
-              torch.randn(4, 4).to(ScalarType.Int))) {
+              randn(4).to(setting.dtype()),
+              randn(2, 3, 4).to(setting.dtype()),
+              randn(0, 4).to(setting.dtype()),
+              randn(4, 0).to(setting.dtype()),
+              randn(4, 4).to(ScalarType.Double),
+              randn(4, 4).to(ScalarType.Double),
+              randn(4, 4).to(ScalarType.Int))) {
         assertRefused("matrix", () -> PackedMatrix.of(setting.backend(), bad));
       }
       if (setting.backend() != Backend.TORCH) {
@@ -124,7 +123,6 @@ class PackedMatrixTest {
   }
 
   private static Tensor matrix(Setting setting, long rows, long columns) {
-    Tensor matrix = torch.randn(rows, columns).mul(new Scalar(0.25));
-    return setting.dtype() == F32 ? matrix : matrix.to(BF16);
+    return randn(rows, columns).mul(new Scalar(0.25)).to(setting.dtype());
   }
 }

@@ -6,13 +6,14 @@ import static org.glance4j.kernel.Operations.assertNear;
 import static org.glance4j.kernel.Operations.assertRefused;
 import static org.glance4j.kernel.Operations.assertSameBits;
 import static org.glance4j.kernel.Operations.wide;
+import static org.glance4j.kernel.TestScope.rand;
+import static org.glance4j.kernel.TestScope.randn;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
@@ -29,9 +30,10 @@ class QkNormRopeTest {
   private static final double EPSILON = 1e-6;
 
   record Case(
-      Setting setting, ScalarType out, long batch, long tokens, long heads, long dim, long gap) {
+      Setting setting, ScalarType out, long batch, long tokens, long heads, long dim, long gap)
+      implements Operations.Placed {
     double tolerance() {
-      return setting.dtype() == BF16 || out == BF16 ? 1e-2 : 1e-5;
+      return out == BF16 ? 1e-2 : setting.tolerance();
     }
 
     long width() {
@@ -58,12 +60,12 @@ class QkNormRopeTest {
   private record Input(Case c, Tensor projected, Tensor qWeight, Tensor kWeight, Tensor rotation) {
     static Input random(Case c, long before) {
       ScalarType dtype = c.setting().dtype();
-      Tensor angles = torch.randn(before + c.tokens(), c.dim() / 2);
+      Tensor angles = randn(before + c.tokens(), c.dim() / 2);
       return new Input(
           c,
           Framed.random(c.gap(), dtype, c.batch(), c.tokens(), 3 * c.width()).view(),
-          torch.rand(c.dim()).to(dtype),
-          torch.rand(c.dim()).to(dtype),
+          rand(c.dim()).to(dtype),
+          rand(c.dim()).to(dtype),
           torch.stack(new TensorVector(angles.cos(), angles.sin()), -1));
     }
 
@@ -207,18 +209,18 @@ class QkNormRopeTest {
   /** Arguments of both calls, which a test spoils one at a time. */
   private static final class Call {
     final Backend backend;
-    Tensor q = torch.randn(2, 3, 5, 8);
-    Tensor k = torch.randn(2, 3, 5, 8);
-    @Nullable Tensor v = torch.randn(2, 3, 5, 8);
-    Tensor qWeight = torch.randn(8);
-    Tensor kWeight = torch.randn(8);
+    Tensor q = randn(2, 3, 5, 8);
+    Tensor k = randn(2, 3, 5, 8);
+    @Nullable Tensor v = randn(2, 3, 5, 8);
+    Tensor qWeight = randn(8);
+    Tensor kWeight = randn(8);
     double epsilon = EPSILON;
-    Tensor rotation = torch.randn(3, 4, 2);
-    Tensor qOut = torch.randn(2, 5, 3, 8);
-    Tensor kOut = torch.randn(2, 5, 3, 8);
-    Tensor vOut = torch.randn(2, 5, 3, 8);
+    Tensor rotation = randn(3, 4, 2);
+    Tensor qOut = randn(2, 5, 3, 8);
+    Tensor kOut = randn(2, 5, 3, 8);
+    Tensor vOut = randn(2, 5, 3, 8);
     boolean joint;
-    Tensor projected = torch.randn(2, 3, 120);
+    Tensor projected = randn(2, 3, 120);
     long heads = 5;
     long first;
 
@@ -258,57 +260,52 @@ class QkNormRopeTest {
 
   static Stream<Spoiled> refusals() {
     List<Spoiled> all = new ArrayList<>();
-    for (Backend b : List.of(Backend.CPU, Backend.TORCH)) {
-      all.add(new Spoiled("q ", b, c -> c.q = torch.randn(2, 3, 40)));
-      all.add(new Spoiled("q ", b, c -> c.q = torch.randn(2, 3, 5, 7)));
+    for (Backend b : TestBackends.all()) {
+      all.add(new Spoiled("q ", b, c -> c.q = randn(2, 3, 40)));
+      all.add(new Spoiled("q ", b, c -> c.q = randn(2, 3, 5, 7)));
       all.add(new Spoiled("q ", b, c -> c.q = c.q.to(ScalarType.Double)));
-      all.add(new Spoiled("k ", b, c -> c.k = torch.randn(2, 3, 5, 6)));
+      all.add(new Spoiled("k ", b, c -> c.k = randn(2, 3, 5, 6)));
       all.add(new Spoiled("k ", b, c -> c.k = c.k.to(BF16)));
-      all.add(new Spoiled("v ", b, c -> c.v = torch.randn(2, 2, 5, 8)));
+      all.add(new Spoiled("v ", b, c -> c.v = randn(2, 2, 5, 8)));
       all.add(new Spoiled("v ", b, c -> c.v = null));
-      all.add(new Spoiled("qWeight", b, c -> c.qWeight = torch.randn(7)));
-      all.add(new Spoiled("kWeight", b, c -> c.kWeight = torch.randn(1, 8)));
-      all.add(new Spoiled("kWeight", b, c -> c.kWeight = torch.randn(8).to(BF16)));
+      all.add(new Spoiled("qWeight", b, c -> c.qWeight = randn(7)));
+      all.add(new Spoiled("kWeight", b, c -> c.kWeight = randn(1, 8)));
+      all.add(new Spoiled("kWeight", b, c -> c.kWeight = randn(8).to(BF16)));
       all.add(new Spoiled("epsilon", b, c -> c.epsilon = Double.POSITIVE_INFINITY));
-      all.add(new Spoiled("rotation", b, c -> c.rotation = torch.randn(2, 4, 2)));
+      all.add(new Spoiled("rotation", b, c -> c.rotation = randn(2, 4, 2)));
       all.add(new Spoiled("rotation", b, c -> c.rotation = c.rotation.to(BF16)));
-      all.add(new Spoiled("rotation", b, c -> c.rotation = torch.randn(3, 2, 4).transpose(1, 2)));
-      all.add(new Spoiled("qOut", b, c -> c.qOut = torch.randn(2, 3, 5, 8)));
-      all.add(new Spoiled("qOut", b, c -> c.qOut = c.qOut.to(ScalarType.Half)));
+      all.add(new Spoiled("rotation", b, c -> c.rotation = randn(3, 2, 4).transpose(1, 2)));
+      all.add(new Spoiled("qOut", b, c -> c.qOut = randn(2, 3, 5, 8)));
+      all.add(new Spoiled("qOut", b, c -> c.qOut = c.qOut.to(ScalarType.Double)));
       all.add(new Spoiled("kOut", b, c -> c.kOut = c.kOut.to(BF16)));
-      all.add(new Spoiled("vOut", b, c -> c.vOut = torch.randn(2, 5, 4, 8)));
-      all.add(new Spoiled("projected", b, c -> c.joint().projected = torch.randn(2, 3, 119)));
-      all.add(new Spoiled("projected", b, c -> c.joint().projected = torch.randn(1, 3, 120)));
+      all.add(new Spoiled("vOut", b, c -> c.vOut = randn(2, 5, 4, 8)));
+      all.add(new Spoiled("projected", b, c -> c.joint().projected = randn(2, 3, 119)));
+      all.add(new Spoiled("projected", b, c -> c.joint().projected = randn(1, 3, 120)));
       all.add(new Spoiled("joint.q", b, c -> c.joint().heads = 4));
-      all.add(
-          new Spoiled("joint.q", b, c -> c.joint().qOut = torch.randn(2, 3, 5, 8).transpose(1, 2)));
-      all.add(new Spoiled("joint.k", b, c -> c.joint().kOut = torch.randn(2, 5, 2, 8)));
+      all.add(new Spoiled("joint.q", b, c -> c.joint().qOut = randn(2, 3, 5, 8).transpose(1, 2)));
+      all.add(new Spoiled("joint.k", b, c -> c.joint().kOut = randn(2, 5, 2, 8)));
       all.add(new Spoiled("joint.v", b, c -> c.joint().vOut = c.vOut.to(BF16)));
       all.add(new Spoiled("first", b, c -> c.joint().first = 1));
       all.add(new Spoiled("first", b, c -> c.joint().first = -1));
-      all.add(new Spoiled("rotation", b, c -> c.joint().rotation = torch.randn(2, 4, 2)));
-      all.add(new Spoiled("qWeight", b, c -> c.joint().qWeight = torch.randn(6)));
+      all.add(new Spoiled("rotation", b, c -> c.joint().rotation = randn(2, 4, 2)));
+      all.add(new Spoiled("qWeight", b, c -> c.joint().qWeight = randn(6)));
       all.add(new Spoiled("epsilon", b, c -> c.joint().epsilon = -1));
     }
-    all.add(new Spoiled("q ", Backend.CPU, c -> c.q = torch.randn(2, 3, 8, 5).transpose(2, 3)));
-    all.add(new Spoiled("k ", Backend.CPU, c -> c.k = torch.randn(2, 3, 6, 8).narrow(2, 0, 5)));
-    all.add(
-        new Spoiled("kOut", Backend.CPU, c -> c.kOut = torch.randn(2, 5, 4, 8).narrow(2, 0, 3)));
-    all.add(
-        new Spoiled(
-            "projected",
-            Backend.CPU,
-            c -> c.joint().projected = torch.randn(2, 120, 3).transpose(1, 2)));
+    all.add(new Spoiled("q ", Backend.CPU, c -> c.q = randn(2, 3, 8, 5).transpose(2, 3)));
+    all.add(new Spoiled("k ", Backend.CPU, c -> c.k = randn(2, 3, 6, 8).narrow(2, 0, 5)));
+    all.add(new Spoiled("kOut", Backend.CPU, c -> c.kOut = randn(2, 5, 4, 8).narrow(2, 0, 3)));
     all.add(
         new Spoiled(
-            "gradient", Backend.CPU, c -> c.v = torch.randn(2, 3, 5, 8).set_requires_grad(true)));
+            "projected", Backend.CPU, c -> c.joint().projected = randn(2, 120, 3).transpose(1, 2)));
+    all.add(
+        new Spoiled("gradient", Backend.CPU, c -> c.v = randn(2, 3, 5, 8).set_requires_grad(true)));
     return all.stream();
   }
 
   @ParameterizedTest
   @MethodSource("refusals")
   void refusesWithTheArgumentsName(Spoiled spoiled) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(spoiled.backend)) {
       Call call = new Call(spoiled.backend);
       spoiled.spoil.accept(call);
       assertRefused(spoiled.name, call::run);
@@ -318,7 +315,7 @@ class QkNormRopeTest {
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.Operations#settings")
   void acceptsWhatTheRefusalsSpoil(Setting setting) {
-    try (PointerScope scope = new PointerScope()) {
+    try (TestScope scope = TestScope.on(setting.backend())) {
       new Call(setting.backend()).run();
       new Call(setting.backend()).joint().run();
     }
