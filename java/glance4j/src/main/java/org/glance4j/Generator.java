@@ -13,7 +13,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.Cfg;
 import org.glance4j.model.Conditioning;
 import org.glance4j.model.DenoiseTask;
-import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.Velocity;
@@ -57,27 +56,27 @@ final class Generator {
 
   Generation run() {
     long start = System.nanoTime();
-    HostMemory.require(
+    DeviceMemory.require(
+        loaded.backend(),
         "a " + size + " picture, beside the weights,",
         model.workspaceBytes(size, request.cfg() > 1 ? 2 : 1, schedule.size()),
-        HostMemory.availableBytes(),
         "ask for a smaller one");
     try (InferenceMode inference = new InferenceMode(true);
-        PointerScope scope = new PointerScope()) {
-      Denoiser denoiser = prepare();
+        PointerScope scope = new PointerScope();
+        Stepper stepper = prepare()) {
       List<GeneratedImage> images = new ArrayList<>();
       for (int image = 0; image < request.imageCount(); image++) {
-        Tensor latents = initialLatents(image);
-        denoise(denoiser, latents, image);
+        Tensor latents = stepper.begin(initialLatents(image));
+        denoise(stepper, latents, image);
         images.add(decode(latents, image));
       }
       return new Generation(images, stats(start));
     } catch (RuntimeException e) {
-      throw outOfMemory(e) ? tooLarge(e) : e;
+      throw DeviceMemory.isExhausted(e) ? tooLarge(e) : e;
     }
   }
 
-  private Denoiser prepare() {
+  private Stepper prepare() {
     long start = System.nanoTime();
     stopCheck.run();
     int textTokens = Objects.requireNonNull(request.maxTextTokens());
@@ -89,39 +88,31 @@ final class Generator {
     }
     textSeconds = secondsSince(start);
     stopCheck.run();
-    long denoiserStart = System.nanoTime();
-    Denoiser denoiser =
-        model.denoiser(
-            new DenoiseTask(
-                positive, negative, size, request.guidance(), schedule, loaded.mixes()));
-    denoiseSeconds = secondsSince(denoiserStart);
-    return denoiser;
+    long stepperStart = System.nanoTime();
+    Stepper stepper =
+        loaded.stepper(
+            new DenoiseTask(positive, negative, size, request.guidance(), schedule, loaded.mixes()),
+            cfg);
+    denoiseSeconds = secondsSince(stepperStart);
+    return stepper;
   }
 
   private Tensor initialLatents(int image) {
     Latents given = request.initialLatents();
-    return given == null ? model.noise(request.seed() + image, size) : given.toTensor();
+    return given == null
+        ? model.noise(request.seed() + image, size)
+        : loaded.backend().place(given.toTensor());
   }
 
   /** Walks the schedule, updating {@code latents} in place. */
-  private void denoise(Denoiser denoiser, Tensor latents, int image) {
+  private void denoise(Stepper stepper, Tensor latents, int image) {
     long start = System.nanoTime();
     for (int i = 0; i < schedule.size(); i++) {
       stopCheck.run();
       long stepStart = System.nanoTime();
       try (PointerScope scope = new PointerScope()) {
         Step step = schedule.steps().get(i);
-        Velocity velocity = denoiser.velocity(i, latents);
-        loaded
-            .flowStep()
-            .update(
-                latents,
-                velocity.positive(),
-                velocity.negative(),
-                cfg,
-                step.sigma(),
-                step.nextSigma(),
-                null);
+        Velocity velocity = stepper.step(i);
         log.debug("image {} step {}: {}", image, i, step);
         report(image, i, step, secondsSince(stepStart), latents, velocity);
       }
@@ -188,14 +179,6 @@ final class Generator {
         secondsSince(start),
         schedule.size() * perStep * request.imageCount(),
         schedule.steps());
-  }
-
-  private static boolean outOfMemory(RuntimeException e) {
-    String message = String.valueOf(e.getMessage());
-    return message.contains("can't allocate memory")
-        || message.contains("not enough memory")
-        || message.contains("bad_alloc")
-        || message.contains("out of memory");
   }
 
   private DeviceOutOfMemoryException tooLarge(@Nullable RuntimeException cause) {

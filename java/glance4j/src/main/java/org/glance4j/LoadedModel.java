@@ -6,10 +6,13 @@ import java.util.Map;
 import java.util.Objects;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.Cfg;
 import org.glance4j.kernel.FlowStep;
 import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraAdapter;
+import org.glance4j.model.DenoiseTask;
+import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.flux.FluxModel;
@@ -34,21 +37,24 @@ record LoadedModel(
     Map<Phase, LoraAdapter> adapters,
     FlowStep flowStep)
     implements AutoCloseable {
+  /** The system property that has steps on backend cuda recorded as CUDA graphs. */
+  static final String CUDA_GRAPH = "glance.cuda.graph";
+
   private static final int BASE_STEPS = 50;
 
   static LoadedModel open(@Nullable Path source, Path folder, GlanceOptions options) {
     if (options.threads() > 0) {
       NativeRuntime.setThreads(options.threads());
     }
-    Backend backend = cpuBackend(options.backend());
+    Backend backend = options.backend().resolve();
     FlowStep flowStep = FlowStep.on(backend, FlowStep.Rounding.ONCE);
     ScalarType dtype = options.dtype() == DType.BF16 ? ScalarType.BFloat16 : ScalarType.Float;
-    HostMemory.require(
+    DeviceMemory.require(
+        backend,
         folder.toString(),
-        FluxModel.loadBytes(folder, dtype),
-        HostMemory.availableBytes(),
+        FluxModel.loadBytes(folder, dtype, backend),
         "load it as bf16 if that is what its files have");
-    ImageModel model = FluxModel.open(folder, dtype, backend);
+    ImageModel model = openModel(folder, dtype, backend);
     Map<Phase, LoraAdapter> adapters = new EnumMap<>(Phase.class);
     try {
       if (options.slowLora() != null) {
@@ -65,13 +71,29 @@ record LoadedModel(
     }
   }
 
-  private static Backend cpuBackend(Backend asked) {
-    Backend backend = asked.resolve();
-    if (asked == Backend.CUDA) {
-      throw new NativeLoadException(
-          "models run on the CPU in this version; choose backend cpu or torch");
+  private static ImageModel openModel(Path folder, ScalarType dtype, Backend backend) {
+    try {
+      return FluxModel.open(folder, dtype, backend);
+    } catch (RuntimeException e) {
+      if (DeviceMemory.isExhausted(e)) {
+        throw new DeviceOutOfMemoryException(
+            folder + " needs more memory than there is; load it as bf16, or another model", e);
+      }
+      throw e;
     }
-    return backend == Backend.CUDA ? Backend.CPU : backend;
+  }
+
+  /** Where the model runs: never {@link Backend#AUTO}. */
+  Backend backend() {
+    return flowStep.backend();
+  }
+
+  /** Who walks the steps of {@code task}; what it computes beforehand is the current scope's. */
+  Stepper stepper(DenoiseTask task, Cfg cfg) {
+    Denoiser denoiser = model.denoiser(task);
+    return backend() == Backend.CUDA && Boolean.getBoolean(CUDA_GRAPH)
+        ? new RecordedStepper(denoiser, task, flowStep, cfg)
+        : new DirectStepper(denoiser, flowStep, cfg, task.schedule().steps());
   }
 
   /** Fills in what the request leaves open and checks it against this model. */

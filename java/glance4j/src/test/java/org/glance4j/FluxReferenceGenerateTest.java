@@ -24,13 +24,11 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Whole generations against the reference's, latents after every step included. */
 @ParameterizedClass
-@EnumSource(
-    value = Backend.class,
-    names = {"CPU", "TORCH"})
+@MethodSource("org.glance4j.kernel.TestBackends#all")
 class FluxReferenceGenerateTest {
   @Parameter Backend backend;
 

@@ -17,6 +17,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.glance4j.cuda.CudaDevice;
 import org.glance4j.schedule.ScheduleSpec;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -213,6 +214,12 @@ class GlanceTest {
         DeviceOutOfMemoryException.class,
         () -> HostMemory.require("it", 3_000_000_000L, OptionalLong.of(2_000_000_000L), "fix"),
         "it needs about 3.0 GB, but only 2.0 GB are free; fix");
+    CudaDevice device = new CudaDevice(1, "Test GPU", 9, 0, 80_000_000_000L, 2_000_000_000L);
+    DeviceMemory.require(device, "it", 2_000_000_000L, "fix");
+    assertError(
+        DeviceOutOfMemoryException.class,
+        () -> DeviceMemory.require(device, "it", 3_000_000_000L, "fix"),
+        "it needs about 3.0 GB, but only 2.0 of 80.0 GB are free on CUDA device 1, Test GPU; fix");
   }
 
   @Test

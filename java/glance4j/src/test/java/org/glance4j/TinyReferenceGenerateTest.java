@@ -22,13 +22,11 @@ import org.junit.jupiter.params.AfterParameterizedClassInvocation;
 import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** The bundled model draws what diffusers draws from the same seed. */
 @ParameterizedClass
-@EnumSource(
-    value = Backend.class,
-    names = {"CPU", "TORCH"})
+@MethodSource("org.glance4j.kernel.TestBackends#all")
 class TinyReferenceGenerateTest {
   @Parameter Backend backend;
 

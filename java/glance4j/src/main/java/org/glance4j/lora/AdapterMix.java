@@ -8,7 +8,7 @@ import java.util.List;
  *
  * @param parts applied in this order
  */
-public record AdapterMix(List<Part> parts) {
+public record AdapterMix(List<Part> parts) implements AdapterChoice {
   /** No adapter: the base model. */
   public static final AdapterMix NONE = new AdapterMix(List.of());
 

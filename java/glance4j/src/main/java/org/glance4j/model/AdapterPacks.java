@@ -1,9 +1,11 @@
 package org.glance4j.model;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -19,6 +21,7 @@ import org.glance4j.kernel.PackedMatrix;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraPair;
+import org.glance4j.lora.SelectedMix;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -81,6 +84,27 @@ final class AdapterPacks implements AutoCloseable {
     return pack.adapter();
   }
 
+  /**
+   * The mixes as one adapter each, in their order, so that all calls' tables have the same indices.
+   * A mix that leaves all linears alone is one that changes none of them; empty if all do.
+   */
+  List<Adapter> get(SelectedMix selected) {
+    List<@Nullable Adapter> packed = new ArrayList<>();
+    selected.mixes().forEach(mix -> packed.add(get(mix)));
+    return withoutGaps(packed);
+  }
+
+  /** Puts an adapter that changes no linear where there is none. */
+  static List<Adapter> withoutGaps(List<@Nullable Adapter> packed) {
+    Adapter any = packed.stream().filter(Objects::nonNull).findFirst().orElse(null);
+    if (any == null) {
+      return List.of();
+    }
+    List<@Nullable Up> none = Collections.nCopies(any.ups().size(), null);
+    Adapter idle = new Adapter(any.down(), none, any.scale());
+    return packed.stream().map(adapter -> adapter == null ? idle : adapter).toList();
+  }
+
   private synchronized @Nullable Adapter find(AdapterMix mix) {
     return packs.computeIfAbsent(mix, made -> Optional.ofNullable(pack(made))).orElse(null);
   }
@@ -103,7 +127,7 @@ final class AdapterPacks implements AutoCloseable {
         ups.add(up(terms.get(i), scale, first));
         first += requireRank(mix, linears.get(i), terms.get(i));
       }
-      return new Adapter(PackedMatrix.of(backend, torch.cat(downs, 0)), ups, (float) scale);
+      return new Adapter(packed(torch.cat(downs, 0)), ups, (float) scale);
     }
   }
 
@@ -137,7 +161,11 @@ final class AdapterPacks implements AutoCloseable {
       Tensor up = term.pair().up();
       parts.push_back(term.scale() == scale ? up : up.mul(new Scalar(term.scale() / scale)));
     }
-    return new Up(PackedMatrix.of(backend, torch.cat(parts, 1)), first);
+    return new Up(packed(torch.cat(parts, 1)), first);
+  }
+
+  private PackedMatrix packed(Tensor matrix) {
+    return PackedMatrix.of(backend, backend.place(matrix));
   }
 
   private static long requireRank(AdapterMix mix, String linear, List<Term> terms) {

@@ -28,6 +28,11 @@ public record DenoiseTask(
     adapters = Map.copyOf(adapters);
   }
 
+  /** How many samples the transformer evaluates at once: 2 with CFG, otherwise 1. */
+  public int batch() {
+    return negative == null ? 1 : 2;
+  }
+
   /** What {@code phase} applies. */
   public AdapterMix adapters(Phase phase) {
     return adapters.getOrDefault(phase, AdapterMix.NONE);

@@ -6,7 +6,6 @@ import org.bytedeco.pytorch.Tensor;
  * A transformer made ready for one generation: prompts, size, schedule and adapters are fixed, what
  * does not depend on the latents is computed. For one thread.
  */
-@FunctionalInterface
 public interface Denoiser {
   /**
    * Evaluates the transformer for one step.
@@ -16,4 +15,23 @@ public interface Denoiser {
    * @return tensors of the caller's {@link org.bytedeco.javacpp.PointerScope}
    */
   Velocity velocity(int stepIndex, Tensor latents);
+
+  /**
+   * The same for the step that {@code table}, of this generation, has selected when the work runs
+   * on the device: what can be recorded once and run for every step. What is computed beforehand
+   * belongs to the caller's scope.
+   */
+  Selected selected(StepTable table);
+
+  /** {@link #velocity} of a step that is chosen elsewhere. */
+  @FunctionalInterface
+  interface Selected {
+    /**
+     * Evaluates the transformer.
+     *
+     * @param latents packed latents, f32 [1, tokens, channels]
+     * @return tensors of the caller's scope
+     */
+    Velocity velocity(Tensor latents);
+  }
 }

@@ -39,13 +39,13 @@ public interface ImageModel extends AutoCloseable {
   /** Encodes a prompt to {@code textTokens} tokens. */
   Conditioning encode(String prompt, int textTokens);
 
-  /** The initial latents: packed noise, f32 [1, tokens, channels]. */
+  /** The initial latents where the model computes: packed noise, f32 [1, tokens, channels]. */
   Tensor noise(long seed, ImageSize size);
 
   /** Makes the transformer ready for one generation. */
   Denoiser denoiser(DenoiseTask task);
 
-  /** Decodes packed latents [1, tokens, channels] to pixels, uint8 [height, width, 3]. */
+  /** Decodes packed latents [1, tokens, channels] to pixels on the CPU, u8 [height, width, 3]. */
   Tensor decode(Tensor latents, ImageSize size);
 
   /**

@@ -96,11 +96,11 @@ public final class Linears implements AutoCloseable {
   private Tensor weight(LoraLinears.Slice slice, long inFeatures) {
     Tensor weight = weights.take(slice.name() + ".weight", slice.outFeatures(), inFeatures);
     Tensor changed = LoraLinears.merged(weight, slice.name(), merged);
-    if (changed != weight) {
-      weights.keep(changed);
-      weights.release(weight);
+    if (changed == weight) {
+      return weight;
     }
-    return changed;
+    weights.release(weight);
+    return weights.keep(changed);
   }
 
   private Tensor bias(LoraLinears.Slice slice) {

@@ -4,6 +4,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraPair;
 
@@ -33,10 +34,10 @@ public sealed interface LoraLinears extends AutoCloseable permits TorchLinears, 
    * @param mix the adapters to apply; linears that an adapter does not name stay as they are
    * @return shape [..., the outFeatures of all]
    */
-  Tensor forward(Tensor x, AdapterMix mix);
+  Tensor forward(Tensor x, AdapterChoice mix);
 
-  /** As {@link #forward(Tensor, AdapterMix)} without activations. */
-  Tensor project(Tensor x, AdapterMix mix);
+  /** As {@link #forward(Tensor, AdapterChoice)} without activations. */
+  Tensor project(Tensor x, AdapterChoice mix);
 
   /**
    * {@code residual + gate * y}; for a single linear without an activation.
@@ -47,7 +48,7 @@ public sealed interface LoraLinears extends AutoCloseable permits TorchLinears, 
    * @param residual shape [batch, tokens, outFeatures]
    * @return a new tensor of residual's shape
    */
-  Tensor forward(Tensor x, AdapterMix mix, Tensor gate, Tensor residual);
+  Tensor forward(Tensor x, AdapterChoice mix, Tensor gate, Tensor residual);
 
   /** Frees what these linears hold beside the model's weights. Idempotent. */
   @Override
@@ -66,7 +67,7 @@ public sealed interface LoraLinears extends AutoCloseable permits TorchLinears, 
     for (AdapterMix.Part part : mix.parts()) {
       LoraPair pair = part.adapter().pair(name);
       if (pair != null) {
-        Tensor delta = torch.matmul(pair.up(), pair.down());
+        Tensor delta = torch.matmul(pair.up(), pair.down()).to(merged);
         merged = merged.add(delta.mul_(new Scalar(part.strength() * pair.scale())));
       }
     }

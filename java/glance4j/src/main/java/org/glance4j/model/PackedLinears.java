@@ -11,7 +11,9 @@ import org.glance4j.kernel.LoraMatmul.Adapter;
 import org.glance4j.kernel.LoraMatmul.GatedResidual;
 import org.glance4j.kernel.LoraMatmul.Linear;
 import org.glance4j.kernel.PackedMatrix;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
+import org.glance4j.lora.SelectedMix;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,7 +39,7 @@ final class PackedLinears implements LoraLinears {
   PackedLinears(LoraMatmul matmul, List<Packed> linears) {
     this.matmul = matmul;
     this.linears = List.copyOf(linears);
-    this.options = new TensorOptions(linears.get(0).weight().dtype()).retainReference();
+    this.options = linears.get(0).bias().options().retainReference();
     this.outFeatures = linears.stream().mapToLong(linear -> linear.slice().outFeatures()).sum();
     for (int i = 0; i < linears.size(); i += LoraMatmul.MAX_LINEARS) {
       int end = Math.min(linears.size(), i + LoraMatmul.MAX_LINEARS);
@@ -48,24 +50,25 @@ final class PackedLinears implements LoraLinears {
   }
 
   @Override
-  public Tensor forward(Tensor x, AdapterMix mix) {
+  public Tensor forward(Tensor x, AdapterChoice mix) {
     return run(x, mix, null, true);
   }
 
   @Override
-  public Tensor project(Tensor x, AdapterMix mix) {
+  public Tensor project(Tensor x, AdapterChoice mix) {
     return run(x, mix, null, false);
   }
 
   @Override
-  public Tensor forward(Tensor x, AdapterMix mix, Tensor gate, Tensor residual) {
+  public Tensor forward(Tensor x, AdapterChoice mix, Tensor gate, Tensor residual) {
     if (linears.size() != 1) {
       throw new IllegalStateException("a gated residual is for one linear, not " + linears.size());
     }
     return run(x, mix, new GatedResidual(gate, residual), true);
   }
 
-  private Tensor run(Tensor x, AdapterMix mix, @Nullable GatedResidual gated, boolean activations) {
+  private Tensor run(
+      Tensor x, AdapterChoice mix, @Nullable GatedResidual gated, boolean activations) {
     Tensor rows = evenRows(x);
     Tensor y = torch.empty(shape(x), options, null);
     for (Call call : calls) {
@@ -81,10 +84,22 @@ final class PackedLinears implements LoraLinears {
                 activations ? slice.activation() : Activation.NONE,
                 gated));
       }
-      @Nullable Adapter adapter = call.adapters().get(mix);
-      matmul.forward(rows, arguments, adapter);
+      run(call.adapters(), rows, arguments, mix);
     }
     return y;
+  }
+
+  private void run(AdapterPacks packs, Tensor x, List<Linear> arguments, AdapterChoice choice) {
+    if (choice instanceof AdapterMix mix) {
+      matmul.forward(x, arguments, packs.get(mix));
+    } else if (choice instanceof SelectedMix selected) {
+      List<Adapter> adapters = packs.get(selected);
+      if (adapters.isEmpty()) {
+        matmul.forward(x, arguments);
+      } else {
+        matmul.forwardSelected(x, arguments, adapters, selected.selection());
+      }
+    }
   }
 
   private long[] shape(Tensor x) {

@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraPair;
 
@@ -38,7 +39,7 @@ final class TorchLinears implements LoraLinears {
   }
 
   @Override
-  public Tensor forward(Tensor x, AdapterMix mix) {
+  public Tensor forward(Tensor x, AdapterChoice mix) {
     Tensor y = project(x, mix);
     for (Slice slice : slices) {
       if (slice.activation() == Activation.GELU_TANH) {
@@ -49,7 +50,11 @@ final class TorchLinears implements LoraLinears {
   }
 
   @Override
-  public Tensor project(Tensor x, AdapterMix mix) {
+  public Tensor project(Tensor x, AdapterChoice choice) {
+    if (!(choice instanceof AdapterMix mix)) {
+      throw new IllegalArgumentException(
+          "adapters selected in device memory are for backend cuda; pass the mix itself");
+    }
     Tensor y = torch.linear(x, weight, new TensorOptional(bias));
     for (AdapterMix.Part part : mix.parts()) {
       for (Slice slice : slices) {
@@ -64,7 +69,7 @@ final class TorchLinears implements LoraLinears {
   }
 
   @Override
-  public Tensor forward(Tensor x, AdapterMix mix, Tensor gate, Tensor residual) {
+  public Tensor forward(Tensor x, AdapterChoice mix, Tensor gate, Tensor residual) {
     return torch.addcmul(residual, gate, forward(x, mix));
   }
 

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Predicate;
+import java.util.function.UnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -30,6 +31,7 @@ public final class Weights implements AutoCloseable {
   private final Path folder;
   private final Path origin;
   private final ScalarType dtype;
+  private final UnaryOperator<Tensor> placement;
   private final List<SafetensorsFile> files = new ArrayList<>();
   private final Set<Source> taken = new HashSet<>();
   private final List<Tensor> owned = new ArrayList<>();
@@ -39,10 +41,11 @@ public final class Weights implements AutoCloseable {
   private boolean closed;
 
   /** Maps every file, or none if one of them cannot be mapped. */
-  Weights(Path folder, WeightFiles weightFiles, ScalarType dtype) {
+  Weights(Path folder, WeightFiles weightFiles, ScalarType dtype, UnaryOperator<Tensor> placement) {
     this.folder = folder;
     this.origin = weightFiles.origin();
     this.dtype = dtype;
+    this.placement = placement;
     try {
       weightFiles.headers().forEach(this::map);
     } catch (RuntimeException | Error e) {
@@ -64,14 +67,23 @@ public final class Weights implements AutoCloseable {
    * @throws ModelFormatException if the files are missing, broken or do not fit their index
    */
   public static Weights open(Path folder, ScalarType dtype) {
+    return open(folder, dtype, UnaryOperator.identity());
+  }
+
+  /**
+   * As {@link #open(Path, ScalarType)}, for tensors that shall lie elsewhere than in the file.
+   *
+   * @param placement gives a tensor where the model computes: itself, or a copy
+   */
+  public static Weights open(Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
     requireModelType(dtype);
-    return new Weights(folder, WeightFiles.in(folder), dtype);
+    return new Weights(folder, WeightFiles.in(folder), dtype, placement);
   }
 
   /** As {@link #open(Path, ScalarType)}, from one file of any name. */
   public static Weights openFile(Path file, ScalarType dtype) {
     requireModelType(dtype);
-    return new Weights(file, WeightFiles.of(file), dtype);
+    return new Weights(file, WeightFiles.of(file), dtype, UnaryOperator.identity());
   }
 
   private static void requireModelType(ScalarType dtype) {
@@ -173,12 +185,16 @@ public final class Weights implements AutoCloseable {
     }
   }
 
-  /** Makes {@code tensor} live until {@link #close()}, as the tensors taken do. */
+  /**
+   * {@code tensor} where these weights lie, which for files that are used in place is itself; it
+   * lives until {@link #close()}, as the tensors taken do.
+   */
   public synchronized Tensor keep(Tensor tensor) {
     requireOpen();
-    tensor.retainReference();
-    owned.add(tensor);
-    return tensor;
+    Tensor placed = placement.apply(tensor);
+    placed.retainReference();
+    owned.add(placed);
+    return placed;
   }
 
   /** True if {@code tensor} lies in a mapped file and takes no memory of its own. */

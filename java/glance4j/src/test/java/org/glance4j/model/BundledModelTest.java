@@ -29,19 +29,18 @@ import org.junit.jupiter.params.AfterParameterizedClassInvocation;
 import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Transformer and VAE of the bundled model against {@code glance-tiny} of the reference. */
 @ParameterizedClass
-@EnumSource(
-    value = Backend.class,
-    names = {"CPU", "TORCH"})
+@MethodSource("org.glance4j.kernel.TestBackends#all")
 class BundledModelTest {
   @Parameter Backend backend;
 
   private static final Path MODEL =
       Path.of("../glance4j-tiny/src/main/resources/org/glance4j/glance-tiny");
 
+  private static Backend where;
   private static JsonNode manifest;
   private static FluxTransformer transformer;
   private static AutoencoderKl vae;
@@ -52,7 +51,8 @@ class BundledModelTest {
     assumeTrue(Files.isDirectory(MODEL));
     manifest = Reference.readJson("glance-tiny/manifest.json");
     transformer = FluxTransformer.open(MODEL.resolve("transformer"), ScalarType.Float, backend);
-    vae = AutoencoderKl.open(MODEL.resolve("vae"));
+    vae = AutoencoderKl.open(MODEL.resolve("vae"), backend::place);
+    where = backend;
   }
 
   @AfterParameterizedClassInvocation
@@ -85,7 +85,7 @@ class BundledModelTest {
       Tensor last = timesteps.select(0, timesteps.size(0) - 1);
       compare(prompt, negative, expected, "last", expected.get("x_last"), last);
 
-      Tensor image = vae.decode(size.unpack(expected.get("latents")));
+      Tensor image = vae.decode(where.place(size.unpack(expected.get("latents"))));
       Tensor picture = expected.get("image");
       assertClose(
           "image", picture, Pixels.toZeroOne(image).view(picture.sizes().vec().get()), 1e-5);
@@ -105,10 +105,10 @@ class BundledModelTest {
     long batch = embeds.size(0);
     Tensor velocity =
         transformer.forward(
-            x.expand(batch, -1, -1),
-            embeds,
-            pooled,
-            t.div(new Scalar(1000)).expand(batch),
+            where.place(x).expand(batch, -1, -1),
+            where.place(embeds),
+            where.place(pooled),
+            where.place(t.div(new Scalar(1000))).expand(batch),
             null,
             transformer.rope((int) embeds.size(1), size()),
             AdapterMix.NONE);

@@ -2,12 +2,17 @@ package org.glance4j.model;
 
 import static org.glance4j.reference.TensorAssert.assertClose;
 import static org.glance4j.reference.TensorAssert.assertExact;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
@@ -19,15 +24,21 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.LoraMatmul;
 import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.kernel.LoraMatmul.Adapter;
+import org.glance4j.kernel.LoraMatmul.Up;
 import org.glance4j.kernel.PackedMatrix;
+import org.glance4j.kernel.TestBackends;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraPair;
+import org.glance4j.lora.SelectedMix;
 import org.glance4j.model.LoraLinears.Slice;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Against the formula in float64, at ragged sizes. */
 class LoraLinearsTest {
@@ -49,23 +60,25 @@ class LoraLinearsTest {
     }
     List<PackedLinears.Packed> packed = new ArrayList<>();
     for (Layer layer : layers) {
-      PackedMatrix weight = PackedMatrix.of(backend, layer.weight());
-      packed.add(new PackedLinears.Packed(layer.slice(), weight, layer.bias()));
+      PackedMatrix weight = PackedMatrix.of(backend, backend.place(layer.weight()));
+      packed.add(new PackedLinears.Packed(layer.slice(), weight, backend.place(layer.bias())));
     }
     return new PackedLinears(LoraMatmul.on(backend), packed);
   }
 
+  static Stream<Arguments> shapes() {
+    return TestBackends.all().stream()
+        .flatMap(
+            backend ->
+                Stream.of(
+                    Arguments.of(backend, 1, 1, 1, 1, 1, 1),
+                    Arguments.of(backend, 2, 5, 7, 3, 2, 4),
+                    Arguments.of(backend, 3, 17, 13, 29, 8, 31),
+                    Arguments.of(backend, 2, 48, 64, 64, 16, 256)));
+  }
+
   @ParameterizedTest
-  @CsvSource({
-    "TORCH,1,1,1,1,1,1",
-    "TORCH,2,5,7,3,2,4",
-    "TORCH,3,17,13,29,8,31",
-    "TORCH,2,48,64,64,16,256",
-    "CPU,1,1,1,1,1,1",
-    "CPU,2,5,7,3,2,4",
-    "CPU,3,17,13,29,8,31",
-    "CPU,2,48,64,64,16,256"
-  })
+  @MethodSource("shapes")
   void equalsTheFormula(
       Backend backend, long batch, long tokens, long in, long first, long rank, long second) {
     try (NoGradGuard guard = new NoGradGuard();
@@ -95,17 +108,16 @@ class LoraLinearsTest {
           Tensor sum = torch.cat(new TensorVector(a, b), -1);
           Tensor expected = torch.cat(new TensorVector(a, torch.gelu(b, "tanh")), -1);
           double size = Math.max(1, sum.abs().max().item_double());
-          assertClose("project", sum, linears.project(x, mix), TOLERANCE * size);
-          assertClose("forward", expected, linears.forward(x, mix), TOLERANCE * size);
+          assertClose("project", sum, linears.project(backend.place(x), mix), TOLERANCE * size);
+          assertClose(
+              "forward", expected, linears.forward(backend.place(x), mix), TOLERANCE * size);
         }
       }
     }
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = Backend.class,
-      names = {"CPU", "TORCH"})
+  @MethodSource("org.glance4j.kernel.TestBackends#all")
   void addsToAResidual(Backend backend) {
     try (NoGradGuard guard = new NoGradGuard();
         PointerScope scope = new PointerScope()) {
@@ -121,25 +133,25 @@ class LoraLinearsTest {
             residual
                 .to(ScalarType.Double)
                 .add(gate.to(ScalarType.Double).mul(exact(layer, x, mix)));
-        assertClose("gated", expected, linears.forward(x, mix, gate, residual), 10 * TOLERANCE);
+        Tensor y =
+            linears.forward(backend.place(x), mix, backend.place(gate), backend.place(residual));
+        assertClose("gated", expected, y, 10 * TOLERANCE);
         assertExact("the residual is an input", before, residual);
       }
     }
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = Backend.class,
-      names = {"CPU", "TORCH"})
+  @MethodSource("org.glance4j.kernel.TestBackends#all")
   void takesOneSampleRepeated(Backend backend) {
     try (NoGradGuard guard = new NoGradGuard();
         PointerScope scope = new PointerScope()) {
       Layer layer = layer("a", 0, 8, 6, Activation.NONE);
-      Tensor x = random(1, 1, 5, 8).expand(3, 5, 8);
+      Tensor x = backend.place(random(1, 1, 5, 8)).expand(3, 5, 8);
       try (LoraLinears linears = linears(backend, List.of(layer))) {
         assertClose(
             "repeated",
-            exact(layer, x, AdapterMix.NONE),
+            exact(layer, x.cpu(), AdapterMix.NONE),
             linears.forward(x, AdapterMix.NONE),
             TOLERANCE * 10);
       }
@@ -148,9 +160,7 @@ class LoraLinearsTest {
 
   /** More linears than one call takes, and more mixes than are kept. */
   @ParameterizedTest
-  @EnumSource(
-      value = Backend.class,
-      names = {"CPU", "TORCH"})
+  @MethodSource("org.glance4j.kernel.TestBackends#all")
   void hasNoLimitOfLinearsOrMixes(Backend backend) {
     try (NoGradGuard guard = new NoGradGuard();
         PointerScope scope = new PointerScope()) {
@@ -167,10 +177,81 @@ class LoraLinearsTest {
             AdapterMix mix = AdapterMix.of(adapter, i);
             TensorVector parts = new TensorVector();
             layers.forEach(layer -> parts.push_back(exact(layer, x, mix)));
-            assertClose("strength " + i, torch.cat(parts, -1), linears.forward(x, mix), 1e-3);
+            assertClose(
+                "strength " + i,
+                torch.cat(parts, -1),
+                linears.forward(backend.place(x), mix),
+                1e-3);
           }
         }
       }
+    }
+  }
+
+  /** One recorded call then serves every phase: its adapter is named in device memory. */
+  @Test
+  void appliesTheMixThatTheDeviceNames() {
+    assumeTrue(TestBackends.whyNoCuda() == null, TestBackends.whyNoCuda());
+    try (NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      List<Layer> layers =
+          List.of(layer("a", 0, 24, 16, Activation.NONE), layer("b", 16, 24, 40, Activation.NONE));
+      List<AdapterMix> mixes =
+          List.of(
+              AdapterMix.of(new LoraAdapter("one", Map.of("a", pair(24, 4, 16)))),
+              AdapterMix.of(new LoraAdapter("none of these", Map.of("c", pair(24, 4, 16)))),
+              AdapterMix.of(new LoraAdapter("two", Map.of("b", pair(24, 16, 40)))));
+      Tensor x = Backend.CUDA.place(random(1, 2, 9, 24));
+      try (LoraLinears linears = linears(Backend.CUDA, layers)) {
+        for (int i = -1; i < mixes.size(); i++) {
+          Tensor selection = Backend.CUDA.place(torch.tensor(new int[] {i, i, i}));
+          Tensor selected =
+              linears.forward(x, new SelectedMix(mixes, selection.to(ScalarType.Int)));
+          AdapterMix mix = i < 0 ? AdapterMix.NONE : mixes.get(i);
+          assertExact("mix " + i, linears.forward(x, mix), selected);
+        }
+      }
+    }
+  }
+
+  @Test
+  void onlyCudaReadsWhichMixToApply() {
+    try (NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      List<Layer> layers = List.of(layer("a", 0, 8, 6, Activation.NONE));
+      LoraAdapter one = new LoraAdapter("one", Map.of("a", pair(8, 2, 6)));
+      Tensor selection = torch.zeros(1).to(ScalarType.Int);
+      SelectedMix selected = new SelectedMix(List.of(AdapterMix.of(one)), selection);
+      for (Backend backend : List.of(Backend.CPU, Backend.TORCH)) {
+        try (LoraLinears linears = linears(backend, layers)) {
+          IllegalArgumentException e =
+              assertThrows(
+                  IllegalArgumentException.class, () -> linears.forward(random(1, 4, 8), selected));
+          assertTrue(String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT).contains("cuda"));
+        }
+      }
+      assertThrows(IllegalArgumentException.class, () -> new SelectedMix(List.of(), selection));
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> new SelectedMix(List.of(AdapterMix.of(one), AdapterMix.NONE), selection));
+    }
+  }
+
+  @Test
+  void everyMixHasItsIndexInEveryCall() {
+    try (PointerScope scope = new PointerScope()) {
+      PackedMatrix down = PackedMatrix.of(Backend.CPU, random(1, 4, 8));
+      Up up = new Up(PackedMatrix.of(Backend.CPU, random(1, 6, 4)), 0);
+      Adapter adapter = new Adapter(down, Arrays.asList(up, null), 0.5f);
+      List<@Nullable Adapter> gaps = Arrays.asList(null, adapter, null);
+      List<Adapter> filled = AdapterPacks.withoutGaps(gaps);
+      assertEquals(3, filled.size());
+      assertEquals(adapter, filled.get(1));
+      for (int idle : new int[] {0, 2}) {
+        assertEquals(Arrays.asList(null, null), filled.get(idle).ups());
+        assertEquals(down, filled.get(idle).down());
+      }
+      assertEquals(List.of(), AdapterPacks.withoutGaps(Arrays.asList(null, null)));
     }
   }
 

@@ -16,7 +16,7 @@ public final class TensorAssert {
     assertClose(what, expected, actual, 0);
   }
 
-  /** Every element within {@code tolerance} of the expected one (absolute). */
+  /** Every element within {@code tolerance} of the expected one (absolute), on any device. */
   public static void assertClose(String what, Tensor expected, Tensor actual, double tolerance) {
     try (PointerScope scope = new PointerScope()) {
       assertArrayEquals(
@@ -24,8 +24,8 @@ public final class TensorAssert {
       if (expected.numel() == 0) {
         return;
       }
-      Tensor want = expected.to(ScalarType.Double).contiguous().view(-1);
-      Tensor have = actual.to(ScalarType.Double).contiguous().view(-1);
+      Tensor want = expected.cpu().to(ScalarType.Double).contiguous().view(-1);
+      Tensor have = actual.cpu().to(ScalarType.Double).contiguous().view(-1);
       Tensor difference = have.sub(want).abs();
       Tensor worst = difference.argmax();
       double error = difference.max().item_double();

@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
@@ -304,8 +305,25 @@ class WeightsTest {
         new SafetensorsHeader(
             temp.resolve("gone"), present.fileBytes(), present.tensors(), Map.of());
     WeightFiles files = new WeightFiles(first, List.of(present, gone));
-    assertRefused(gone.file(), () -> new Weights(temp, files, ScalarType.Float), "mapped");
+    assertRefused(
+        gone.file(),
+        () -> new Weights(temp, files, ScalarType.Float, UnaryOperator.identity()),
+        "mapped");
     assertFalse(ProcessMemory.maps(first));
+  }
+
+  @Test
+  void tensorsLieWhereTheyArePlaced() throws IOException {
+    new TestSafetensors()
+        .floats("a", new long[] {2}, 1, 2)
+        .write(temp.resolve("model.safetensors"));
+    try (PointerScope scope = new PointerScope();
+        Weights weights = Weights.open(temp, ScalarType.Float, Tensor::clone)) {
+      Tensor copy = weights.take("a", 2);
+      assertFalse(weights.isMapped(copy));
+      Tensor kept = weights.keep(copy);
+      assertNotEquals(copy.data_ptr(), kept.data_ptr());
+    }
   }
 
   @Test

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
-import org.glance4j.lora.AdapterMix;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 
@@ -42,7 +42,7 @@ final class AdaLnLinears {
    *
    * @param embedding shape [rows, width]
    */
-  Modulation forward(Tensor embedding, AdapterMix mix) {
+  Modulation forward(Tensor embedding, AdapterChoice mix) {
     return new Modulation(linear.forward(torch.silu(embedding), mix).unflatten(-1, -1, width));
   }
 }

@@ -4,7 +4,7 @@ import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.LoraMatmul.Activation;
 import org.glance4j.kernel.ModulatedNorm;
-import org.glance4j.lora.AdapterMix;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
@@ -22,7 +22,7 @@ final class DoubleBlock {
   /** One stream's weights. */
   private record Stream(
       LoraLinears qkv, Heads.Norms norms, LoraLinears out, LoraLinears mlpUp, LoraLinears mlpDown) {
-    JointAttention.Stream project(Tensor x, AdapterMix mix) {
+    JointAttention.Stream project(Tensor x, AdapterChoice mix) {
       return new JointAttention.Stream(qkv.forward(x, mix), norms);
     }
   }

@@ -1,5 +1,6 @@
 package org.glance4j.model.flux;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
@@ -8,9 +9,11 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.model.DenoiseTask;
 import org.glance4j.model.Denoiser;
+import org.glance4j.model.StepTable;
 import org.glance4j.model.Velocity;
 import org.glance4j.schedule.Phase;
 import org.glance4j.schedule.Step;
@@ -45,7 +48,7 @@ final class FluxDenoiser implements Denoiser {
     this.steps = task.schedule().steps();
     FluxConditioning positive = (FluxConditioning) task.positive();
     FluxConditioning negative = (FluxConditioning) task.negative();
-    this.batch = negative == null ? 1 : 2;
+    this.batch = task.batch();
     Tensor embeds = positive.embeds();
     Tensor pooled = positive.pooled();
     if (negative != null) {
@@ -86,28 +89,57 @@ final class FluxDenoiser implements Denoiser {
     for (int i = 0; i < rows.length; i++) {
       rows[i] = steps.get(indices[i / batch]).timestep() / TIMESTEPS;
     }
-    return torch.tensor(rows);
+    return transformer.place(torch.tensor(rows));
   }
 
   private @Nullable Tensor guidance(double guidance, int count) {
     return transformer.config().guidanceEmbeds()
-        ? torch.full(
-            new long[] {(long) count * batch},
-            new Scalar(guidance),
-            new TensorOptions(ScalarType.Float))
+        ? transformer.place(
+            torch.full(
+                new long[] {(long) count * batch},
+                new Scalar(guidance),
+                new TensorOptions(ScalarType.Float)))
         : null;
   }
 
   @Override
   public Velocity velocity(int stepIndex, Tensor latents) {
     StepState state = states[stepIndex];
+    return velocity(latents, state.context(), state.modulation(), state.mix());
+  }
+
+  @Override
+  public Selected selected(StepTable table) {
+    TensorVector texts = new TensorVector();
+    table.phases().forEach(phase -> texts.push_back(first(phase).context()));
+    Tensor contexts = torch.cat(texts, 0);
+    Modulation modulations =
+        Modulation.joined(Arrays.stream(states).map(StepState::modulation).toList());
+    AdapterChoice adapters = table.adapters();
+    Tensor stepRows = table.stepRows();
+    Tensor phaseRows = table.phaseRows();
+    return latents ->
+        velocity(latents, contexts.index_select(0, phaseRows), modulations.at(stepRows), adapters);
+  }
+
+  /** The state of some step of {@code phase}; they share the text. */
+  private StepState first(Phase phase) {
+    int index = 0;
+    while (steps.get(index).phase() != phase) {
+      index++;
+    }
+    return states[index];
+  }
+
+  private Velocity velocity(
+      Tensor latents, Tensor context, Modulation modulation, AdapterChoice adapters) {
     Tensor velocity =
         transformer.forward(
             batch == 1 ? latents : latents.expand(batch, -1, -1),
-            state.context(),
-            state.modulation(),
+            context,
+            modulation,
             rope,
-            state.mix());
+            adapters);
     return batch == 1
         ? new Velocity(velocity, null)
         : new Velocity(velocity.narrow(0, 0, 1), velocity.narrow(0, 1, 1));

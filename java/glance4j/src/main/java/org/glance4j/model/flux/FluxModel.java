@@ -3,6 +3,7 @@ package org.glance4j.model.flux;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -45,18 +46,19 @@ public final class FluxModel implements ImageModel {
    * Loads a diffusers folder.
    *
    * @param dtype of the text encoders and the transformer; the VAE always runs in f32
-   * @param backend where the transformer runs; the rest is always plain LibTorch
+   * @param backend what the transformer runs on; the rest is plain LibTorch, on the same device
    * @throws ModelFormatException if a file is missing, damaged or not supported, or two parts do
    *     not fit each other
    */
   public static FluxModel open(Path folder, ScalarType dtype, Backend backend) {
     ModelIndex index = ModelIndex.read(folder);
     SigmaShift sigmaShift = SigmaShift.read(index.config("scheduler"));
+    UnaryOperator<Tensor> placement = backend.resolve()::place;
     List<AutoCloseable> opened = new ArrayList<>();
     try {
-      AutoencoderKl vae = AutoencoderKl.open(index.componentFolder("vae"));
+      AutoencoderKl vae = AutoencoderKl.open(index.componentFolder("vae"), placement);
       opened.add(vae);
-      FluxPromptEncoder promptEncoder = FluxPromptEncoder.open(folder, dtype);
+      FluxPromptEncoder promptEncoder = FluxPromptEncoder.open(folder, dtype, placement);
       opened.add(promptEncoder);
       FluxTransformer transformer =
           FluxTransformer.open(index.componentFolder("transformer"), dtype, backend);
@@ -168,7 +170,8 @@ public final class FluxModel implements ImageModel {
   @Override
   public Tensor noise(long seed, ImageSize size) {
     FluxLatents layout = layout(size);
-    return layout.pack(layout.noise(seed, 1));
+    // The CPU's generator draws it for every device, so that a seed means one noise.
+    return transformer.place(layout.pack(layout.noise(seed, 1)));
   }
 
   @Override
@@ -179,7 +182,7 @@ public final class FluxModel implements ImageModel {
   @Override
   public Tensor decode(Tensor latents, ImageSize size) {
     Tensor picture = vae.decode(layout(size).unpack(latents));
-    return Pixels.toBytes(picture).squeeze(0);
+    return Pixels.toBytes(picture).squeeze(0).cpu();
   }
 
   @Override
@@ -193,17 +196,25 @@ public final class FluxModel implements ImageModel {
   }
 
   /**
-   * About how much memory of its own loading a model takes: what is converted to another type, and
-   * the transformer, whose weights are packed or stacked. The rest stays mapped.
+   * About how much memory of its own loading a model takes, where {@code backend} computes: on a
+   * CUDA device all its weights; on the CPU what is converted to another type, and the transformer,
+   * whose weights are packed or stacked, while the rest stays mapped.
    *
    * @throws ModelFormatException if the folder is not a FLUX model
    */
-  public static long loadBytes(Path folder, ScalarType dtype) {
+  public static long loadBytes(Path folder, ScalarType dtype, Backend backend) {
     ModelIndex index = ModelIndex.read(folder);
-    return ModelInventory.of(index.componentFolder("vae")).bytesAs(ScalarType.Float)
-        + ModelInventory.of(index.componentFolder("transformer")).bytesAs(dtype)
-        + convertedBytes(index.componentFolder("text_encoder"), dtype)
-        + convertedBytes(index.componentFolder("text_encoder_2"), dtype);
+    long bytes =
+        ModelInventory.of(index.componentFolder("vae")).bytesAs(ScalarType.Float)
+            + ModelInventory.of(index.componentFolder("transformer")).bytesAs(dtype);
+    for (String encoder : List.of("text_encoder", "text_encoder_2")) {
+      Path component = index.componentFolder(encoder);
+      bytes +=
+          backend == Backend.CUDA
+              ? ModelInventory.of(component).bytesAs(dtype)
+              : convertedBytes(component, dtype);
+    }
+    return bytes;
   }
 
   private static long convertedBytes(Path component, ScalarType dtype) {

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -45,15 +46,26 @@ public final class FluxPromptEncoder implements AutoCloseable {
    * @throws ModelFormatException if a file is missing or malformed
    */
   public static FluxPromptEncoder open(Path modelFolder, ScalarType dtype) {
+    return open(modelFolder, dtype, UnaryOperator.identity());
+  }
+
+  /**
+   * As {@link #open(Path, ScalarType)}.
+   *
+   * @param placement gives a tensor where the encoders shall compute: itself, or a copy
+   */
+  public static FluxPromptEncoder open(
+      Path modelFolder, ScalarType dtype, UnaryOperator<Tensor> placement) {
     List<AutoCloseable> opened = new ArrayList<>();
     try {
       Tokenizer clipTokenizer = Tokenizer.clip(modelFolder.resolve("tokenizer"));
       opened.add(clipTokenizer);
       Tokenizer t5Tokenizer = Tokenizer.t5(modelFolder.resolve("tokenizer_2"));
       opened.add(t5Tokenizer);
-      ClipTextEncoder clip = ClipTextEncoder.open(modelFolder.resolve("text_encoder"), dtype);
+      ClipTextEncoder clip =
+          ClipTextEncoder.open(modelFolder.resolve("text_encoder"), dtype, placement);
       opened.add(clip);
-      T5Encoder t5 = T5Encoder.open(modelFolder.resolve("text_encoder_2"), dtype);
+      T5Encoder t5 = T5Encoder.open(modelFolder.resolve("text_encoder_2"), dtype, placement);
       return new FluxPromptEncoder(clipTokenizer, clip, t5Tokenizer, t5);
     } catch (RuntimeException e) {
       opened.forEach(part -> closeAfter(e, part));

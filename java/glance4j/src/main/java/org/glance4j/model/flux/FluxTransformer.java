@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.ModulatedNorm;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
@@ -28,10 +29,10 @@ import org.jspecify.annotations.Nullable;
  * blocks side by side, then through the single blocks as one sequence, text first; the image tokens
  * are projected back.
  *
- * <p>{@link #forward(Tensor, Tensor, Tensor, Tensor, Tensor, Rope, AdapterMix)} is the whole model.
- * What does not depend on the latents, {@link #context} and {@link #modulation}, can be computed
- * once for a schedule (once for each mix, if adapters change them), and the shorter {@link
- * #forward(Tensor, Tensor, Modulation, Rope, AdapterMix)} called for each step.
+ * <p>{@link #forward(Tensor, Tensor, Tensor, Tensor, Tensor, Rope, AdapterChoice)} is the whole
+ * model. What does not depend on the latents, {@link #context} and {@link #modulation}, can be
+ * computed once for a schedule (once for each mix, if adapters change them), and the shorter {@link
+ * #forward(Tensor, Tensor, Modulation, Rope, AdapterChoice)} called for each step.
  *
  * <p>Results belong to the caller's {@link org.bytedeco.javacpp.PointerScope}. Gradients are
  * recorded on {@link Backend#TORCH} unless the caller turned them off. Stateless and thread-safe,
@@ -60,7 +61,7 @@ public final class FluxTransformer implements AutoCloseable {
     this.dtype = weights.dtype();
     this.linears = linears;
     this.norm = ModulatedNorm.on(linears.backend());
-    this.ropes = new RopeCache(config.ropeAxes());
+    this.ropes = new RopeCache(config.ropeAxes(), linears.backend());
     int width = config.width();
     latentEmbedder = linears.linear("x_embedder", config.inChannels(), width);
     contextEmbedder = linears.linear("context_embedder", config.contextDim(), width);
@@ -97,7 +98,7 @@ public final class FluxTransformer implements AutoCloseable {
   public static FluxTransformer openMerged(
       Path folder, ScalarType dtype, Backend backend, AdapterMix merged) {
     FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
-    Weights weights = Weights.open(folder, dtype);
+    Weights weights = Weights.open(folder, dtype, backend.resolve()::place);
     Linears linears = new Linears(weights, merged, backend);
     try {
       return new FluxTransformer(config, weights, linears, merged);
@@ -116,6 +117,11 @@ public final class FluxTransformer implements AutoCloseable {
   /** What the model computes in, and the type of its results. */
   public ScalarType dtype() {
     return dtype;
+  }
+
+  /** {@code tensor} where this model computes: see {@link Backend#place}. */
+  Tensor place(Tensor tensor) {
+    return linears.backend().place(tensor);
   }
 
   /** The linears an adapter may change, by name. */
@@ -162,7 +168,7 @@ public final class FluxTransformer implements AutoCloseable {
       Tensor timestep,
       @Nullable Tensor guidance,
       Rope rope,
-      AdapterMix mix) {
+      AdapterChoice mix) {
     Pass pass = new Pass(mix, rope, Probe.NONE);
     return forward(latents, embeds, pooled, timestep, guidance, pass);
   }
@@ -184,7 +190,7 @@ public final class FluxTransformer implements AutoCloseable {
    * @param embeds shape [batch, textTokens, contextDim]
    * @return shape [batch, textTokens, width]
    */
-  public Tensor context(Tensor embeds, AdapterMix mix) {
+  public Tensor context(Tensor embeds, AdapterChoice mix) {
     requireOpen();
     requireShape("embeds", embeds, -1, -1, config.contextDim());
     return contextEmbedder.forward(embeds.to(dtype), mix);
@@ -200,12 +206,12 @@ public final class FluxTransformer implements AutoCloseable {
    * @param pooled the pooled text vector of each row, shape [rows, pooledDim]
    */
   public Modulation modulation(
-      Tensor timesteps, @Nullable Tensor guidance, Tensor pooled, AdapterMix mix) {
+      Tensor timesteps, @Nullable Tensor guidance, Tensor pooled, AdapterChoice mix) {
     return modulation(timesteps, guidance, pooled, mix, Probe.NONE);
   }
 
   private Modulation modulation(
-      Tensor timesteps, @Nullable Tensor guidance, Tensor pooled, AdapterMix mix, Probe probe) {
+      Tensor timesteps, @Nullable Tensor guidance, Tensor pooled, AdapterChoice mix, Probe probe) {
     requireOpen();
     requireShape("timesteps", timesteps, -1);
     requireShape("pooled", pooled, timesteps.size(0), config.pooledDim());
@@ -224,8 +230,8 @@ public final class FluxTransformer implements AutoCloseable {
   }
 
   /**
-   * As {@link #forward(Tensor, Tensor, Tensor, Tensor, Tensor, Rope, AdapterMix)}, from what can be
-   * computed before the first step.
+   * As {@link #forward(Tensor, Tensor, Tensor, Tensor, Tensor, Rope, AdapterChoice)}, from what can
+   * be computed before the first step.
    *
    * @param latents packed latents, shape [batch, imageTokens, inChannels]
    * @param context from {@link #context} with the same mix, shape [batch, textTokens, width]
@@ -235,7 +241,7 @@ public final class FluxTransformer implements AutoCloseable {
    * @return shape [batch, imageTokens, inChannels], in the model's type
    */
   public Tensor forward(
-      Tensor latents, Tensor context, Modulation modulation, Rope rope, AdapterMix mix) {
+      Tensor latents, Tensor context, Modulation modulation, Rope rope, AdapterChoice mix) {
     return forward(latents, context, modulation, new Pass(mix, rope, Probe.NONE));
   }
 

@@ -1,6 +1,9 @@
 package org.glance4j.model.flux;
 
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 
 /**
  * Everything a forward pass needs of (timestep, guidance, pooled text): the shifts, scales and
@@ -20,6 +23,17 @@ public final class Modulation {
   /** {@code count} rows from {@code first} on: those of one step's batch. */
   public Modulation rows(long first, long count) {
     return new Modulation(values.narrow(0, first, count));
+  }
+
+  /** The rows of all of {@code parts}, in order. */
+  static Modulation joined(List<Modulation> parts) {
+    Tensor[] values = parts.stream().map(part -> part.values).toArray(Tensor[]::new);
+    return new Modulation(torch.cat(new TensorVector(values), 0));
+  }
+
+  /** The rows whose numbers {@code index} holds when the work runs; int32 [rows]. */
+  Modulation at(Tensor index) {
+    return new Modulation(values.index_select(0, index));
   }
 
   /** How many rows there are. */

@@ -7,6 +7,7 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Backend;
 
 /**
  * Rotary position embedding (RoFormer, arXiv 2104.09864) on several axes: each pair of adjacent
@@ -84,6 +85,11 @@ public final class Rope implements AutoCloseable {
   /** cos and sin in turn of every token and pair of channels, f32 [tokens, headDim / 2, 2]. */
   Tensor angles() {
     return angles;
+  }
+
+  /** The table where {@code backend} computes; belongs to the caller's scope. */
+  Rope on(Backend backend) {
+    return new Rope(backend.place(rotation));
   }
 
   /** Makes the table outlive the caller's scope, until {@link #close()}. */

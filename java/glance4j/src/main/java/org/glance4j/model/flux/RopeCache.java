@@ -9,6 +9,7 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Backend;
 
 /** The rotations of the sizes used last. Thread-safe. */
 final class RopeCache implements AutoCloseable {
@@ -18,6 +19,7 @@ final class RopeCache implements AutoCloseable {
   private record Key(int textTokens, int rows, int columns) {}
 
   private final List<Integer> axes;
+  private final Backend backend;
 
   /** What falls out is left to the garbage collector: another thread may be computing with it. */
   private final Map<Key, Rope> ropes =
@@ -28,8 +30,12 @@ final class RopeCache implements AutoCloseable {
         }
       };
 
-  RopeCache(List<Integer> axes) {
+  /**
+   * @param backend where the rotations are read
+   */
+  RopeCache(List<Integer> axes, Backend backend) {
     this.axes = axes;
+    this.backend = backend;
   }
 
   synchronized Rope get(int textTokens, FluxLatents size) {
@@ -41,7 +47,9 @@ final class RopeCache implements AutoCloseable {
     try (PointerScope scope = new PointerScope()) {
       Tensor textIds =
           torch.zeros(new long[] {textTokens, axes.size()}, new TensorOptions(ScalarType.Float));
-      return Rope.of(torch.cat(new TensorVector(textIds, size.imageIds()), 0), axes).retain();
+      return Rope.of(torch.cat(new TensorVector(textIds, size.imageIds()), 0), axes)
+          .on(backend)
+          .retain();
     }
   }
 

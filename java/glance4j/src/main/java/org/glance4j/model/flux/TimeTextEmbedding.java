@@ -7,7 +7,7 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.glance4j.lora.AdapterMix;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
@@ -29,7 +29,7 @@ final class TimeTextEmbedding {
           linears.linear(NAME + "." + name + ".linear_2", width, width));
     }
 
-    Tensor forward(Tensor x, AdapterMix mix) {
+    Tensor forward(Tensor x, AdapterChoice mix) {
       return second.forward(torch.silu(first.forward(x, mix)), mix);
     }
   }
@@ -75,7 +75,7 @@ final class TimeTextEmbedding {
    * @return shape [rows, width]
    */
   Tensor forward(
-      Tensor timesteps, @Nullable Tensor guidances, Tensor pooled, AdapterMix mix, Probe probe) {
+      Tensor timesteps, @Nullable Tensor guidances, Tensor pooled, AdapterChoice mix, Probe probe) {
     ScalarType dtype = pooled.scalar_type();
     Tensor time = timestep.forward(sinusoids(timesteps, dtype, probe), mix);
     probe.see(NAME, "timestep_embedder", () -> time);

@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -58,8 +59,18 @@ public final class ClipTextEncoder implements AutoCloseable {
    * @throws ModelFormatException if the configuration or the weights are not a CLIPTextModel's
    */
   public static ClipTextEncoder open(Path folder, ScalarType dtype) {
+    return open(folder, dtype, UnaryOperator.identity());
+  }
+
+  /**
+   * As {@link #open(Path, ScalarType)}.
+   *
+   * @param placement gives a tensor where the encoder shall compute: itself, or a copy
+   */
+  public static ClipTextEncoder open(
+      Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
     ClipConfig config = ClipConfig.read(ConfigFile.read(folder.resolve("config.json")));
-    Weights weights = Weights.open(folder, dtype);
+    Weights weights = Weights.open(folder, dtype, placement);
     try {
       return new ClipTextEncoder(config, weights);
     } catch (RuntimeException e) {
@@ -122,7 +133,8 @@ public final class ClipTextEncoder implements AutoCloseable {
               + " tokens], not "
               + Arrays.toString(ids.sizes().vec().get()));
     }
-    Tensor x = torch.embedding(tokenEmbedding, ids).to(ScalarType.Float);
+    Tensor placed = ids.to(tokenEmbedding.device(), ScalarType.Long);
+    Tensor x = torch.embedding(tokenEmbedding, placed).to(ScalarType.Float);
     return x.add_(positionEmbedding.narrow(0, 0, ids.size(1)));
   }
 
@@ -132,12 +144,13 @@ public final class ClipTextEncoder implements AutoCloseable {
     for (int prompt = 0; prompt < rows.length; prompt++) {
       rows[prompt] += prompt * tokens;
     }
-    return hidden.view(-1, config.width()).index_select(0, torch.tensor(rows));
+    Tensor index = torch.tensor(rows).to(hidden.device(), ScalarType.Long);
+    return hidden.view(-1, config.width()).index_select(0, index);
   }
 
   /** Where each prompt ends; 0 where the end token is missing, as in transformers. */
   private long[] endPositions(Tensor ids) {
-    Tensor flat = ids.to(ScalarType.Long).contiguous();
+    Tensor flat = ids.cpu().to(ScalarType.Long).contiguous();
     long[] values = new long[(int) flat.numel()];
     try {
       flat.data_ptr_long().get(values);

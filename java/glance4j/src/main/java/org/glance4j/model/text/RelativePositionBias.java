@@ -49,7 +49,9 @@ final class RelativePositionBias implements AutoCloseable {
   private Tensor compute(long tokens) {
     Tensor position = torch.arange(new Scalar(tokens), new TensorOptions(ScalarType.Long));
     Tensor distance = position.unsqueeze(0).sub(position.unsqueeze(1));
-    Tensor values = torch.embedding(table, bucket(distance));
+    // On the CPU: another device's logarithm might put a distance into the bucket next to it.
+    Tensor buckets = bucket(distance).to(table.device(), ScalarType.Long);
+    Tensor values = torch.embedding(table, buckets);
     return values.permute(2, 0, 1).unsqueeze(0).contiguous();
   }
 

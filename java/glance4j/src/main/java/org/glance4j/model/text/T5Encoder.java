@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -65,8 +66,17 @@ public final class T5Encoder implements AutoCloseable {
    * @throws ModelFormatException if the configuration or the weights are not a T5EncoderModel's
    */
   public static T5Encoder open(Path folder, ScalarType dtype) {
+    return open(folder, dtype, UnaryOperator.identity());
+  }
+
+  /**
+   * As {@link #open(Path, ScalarType)}.
+   *
+   * @param placement gives a tensor where the encoder shall compute: itself, or a copy
+   */
+  public static T5Encoder open(Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
     T5Config config = T5Config.read(ConfigFile.read(folder.resolve("config.json")));
-    Weights weights = Weights.open(folder, dtype);
+    Weights weights = Weights.open(folder, dtype, placement);
     try {
       return new T5Encoder(config, weights);
     } catch (RuntimeException e) {
@@ -107,7 +117,8 @@ public final class T5Encoder implements AutoCloseable {
       throw new IllegalArgumentException(
           "ids must be [batch, tokens], not " + Arrays.toString(ids.sizes().vec().get()));
     }
-    Tensor x = torch.embedding(tokenEmbedding, ids).to(ScalarType.Float);
+    Tensor placed = ids.to(tokenEmbedding.device(), ScalarType.Long);
+    Tensor x = torch.embedding(tokenEmbedding, placed).to(ScalarType.Float);
     Tensor scoreBias = bias.of(ids.size(1));
     for (T5Block block : blocks) {
       eachHidden.accept(x);

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
@@ -48,8 +49,17 @@ public final class AutoencoderKl implements AutoCloseable {
    *     the message names file, item and reason
    */
   public static AutoencoderKl open(Path folder) {
+    return open(folder, UnaryOperator.identity());
+  }
+
+  /**
+   * As {@link #open(Path)}.
+   *
+   * @param placement gives a tensor where the VAE shall compute: itself, or a copy
+   */
+  public static AutoencoderKl open(Path folder, UnaryOperator<Tensor> placement) {
     VaeConfig config = VaeConfig.read(folder.resolve("config.json"));
-    Weights weights = Weights.open(folder, ScalarType.Float);
+    Weights weights = Weights.open(folder, ScalarType.Float, placement);
     try {
       return new AutoencoderKl(config, weights);
     } catch (RuntimeException | Error e) {

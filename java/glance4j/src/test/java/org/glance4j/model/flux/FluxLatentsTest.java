@@ -18,6 +18,7 @@ import org.bytedeco.pytorch.LongOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.glance4j.kernel.Backend;
 import org.glance4j.model.vae.VaeConfig;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
@@ -57,7 +58,7 @@ class FluxLatentsTest {
       Tensor latents = goldens.get("latents");
       FluxLatents size =
           new FluxLatents((int) latents.size(1), (int) latents.size(2), (int) latents.size(3));
-      try (RopeCache cache = new RopeCache(axes)) {
+      try (RopeCache cache = new RopeCache(axes, Backend.CPU)) {
         int textTokens = (int) goldens.get("txt_ids").size(0);
         Rope cached = cache.get(textTokens, size);
         assertRotations(goldens, "rope", cached);

@@ -48,19 +48,18 @@ import org.junit.jupiter.params.AfterParameterizedClassInvocation;
 import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** The transformer against {@code goldens/flux_transformer}: every layer, with and without LoRA. */
 @ParameterizedClass
-@EnumSource(
-    value = Backend.class,
-    names = {"CPU", "TORCH"})
+@MethodSource("org.glance4j.kernel.TestBackends#all")
 class FluxTransformerTest {
   @Parameter Backend backend;
 
   private static final double TOLERANCE = 1e-5;
   private static final Path FOLDER = Reference.path("flux-tiny-random/transformer");
 
+  private static Backend where;
   private static Goldens goldens;
   private static FluxTransformer transformer;
   private static LoraAdapter slow;
@@ -69,6 +68,7 @@ class FluxTransformerTest {
   @BeforeParameterizedClassInvocation
   static void open(Backend backend) {
     assumeTrue(Reference.hasGoldens("flux_transformer"));
+    where = backend;
     goldens = Reference.goldens("flux_transformer");
     transformer = FluxTransformer.open(FOLDER, ScalarType.Float, backend);
     slow = TestAdapters.load("slow");
@@ -443,12 +443,12 @@ class FluxTransformerTest {
       Tensor ids = torch.cat(new TensorVector(goldens.get("txt_ids"), goldens.get("img_ids")), 0);
       @Nullable Tensor guidance = goldens.has("in.guidance") ? goldens.get("in.guidance") : null;
       return new Inputs(
-          latents,
-          goldens.get("in.encoder_hidden_states"),
-          goldens.get("in.pooled_projections"),
-          timestep,
-          transformer.config().guidanceEmbeds() ? guidance : null,
-          Rope.of(ids, transformer.config().ropeAxes()));
+          where.place(latents),
+          where.place(goldens.get("in.encoder_hidden_states")),
+          where.place(goldens.get("in.pooled_projections")),
+          where.place(timestep),
+          guidance != null && transformer.config().guidanceEmbeds() ? where.place(guidance) : null,
+          Rope.of(ids, transformer.config().ropeAxes()).on(where));
     }
 
     static Inputs concat(Inputs a, Inputs b) {
