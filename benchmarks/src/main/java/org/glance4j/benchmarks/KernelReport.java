@@ -15,6 +15,7 @@ import java.util.Set;
 import org.glance4j.benchmarks.kernel.Catalogue;
 import org.glance4j.benchmarks.kernel.Contender;
 import org.glance4j.benchmarks.kernel.KernelCase;
+import org.glance4j.benchmarks.kernel.Place;
 import org.glance4j.benchmarks.report.Alternating;
 import org.glance4j.benchmarks.report.Ceilings;
 import org.glance4j.benchmarks.report.GenerateComparison;
@@ -24,6 +25,7 @@ import org.glance4j.benchmarks.report.MarkdownReport;
 import org.glance4j.benchmarks.report.Measured;
 import org.glance4j.benchmarks.report.Plots;
 import org.glance4j.benchmarks.report.Results;
+import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.NativeRuntime;
 
 /**
@@ -31,7 +33,7 @@ import org.glance4j.kernel.NativeRuntime;
  * .md, .json and plots.
  *
  * <p>Arguments: [--quick] [--only=OPERATION,...] FOLDER. The ceilings are always measured;
- * "generate" is an operation too.
+ * "generate" is an operation too. {@link Place} says on which device.
  */
 public final class KernelReport {
   private static final int THREADS = 2;
@@ -116,6 +118,10 @@ public final class KernelReport {
 
   private List<GenerateComparison.Result> generate() {
     if (!isWanted(GENERATE)) {
+      return List.of();
+    }
+    if (Place.backend() == Backend.CUDA) {
+      System.out.println("generate is left out: LibTorch's side of it is on the CPU");
       return List.of();
     }
     List<GenerateComparison.Result> all = new ArrayList<>();

@@ -9,12 +9,12 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.DType;
-import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.SoftmaxAttention;
 
 /**
  * attention, from q, k and v with the heads outside to rows with the heads inside. UNFUSED is
- * LibTorch's own attention, in f32 around which bf16 is converted: in bf16 it is far slower.
+ * LibTorch's own attention, on the CPU in f32 around which bf16 is converted: in bf16 it is far
+ * slower. On CUDA ours is one of LibTorch's too.
  */
 final class AttentionCase {
   static final String OPERATION = "attention";
@@ -24,7 +24,7 @@ final class AttentionCase {
 
   private final HeadsShape shape;
   private final DType dtype;
-  private final SoftmaxAttention ours = SoftmaxAttention.on(Backend.CPU);
+  private final SoftmaxAttention ours = SoftmaxAttention.on(Place.backend());
   private final TensorOptions options;
   private final double scale;
   private final List<Input> inputs = new ArrayList<>();
@@ -32,7 +32,7 @@ final class AttentionCase {
   private AttentionCase(HeadsShape shape, DType dtype, Inputs inputs) {
     this.shape = shape;
     this.dtype = dtype;
-    this.options = new TensorOptions(Inputs.type(dtype));
+    this.options = Place.options(Inputs.type(dtype));
     this.scale = 1 / Math.sqrt((double) shape.dim());
     for (int i = 0; i < shape.copies(); i++) {
       this.inputs.add(new Input(heads(inputs), heads(inputs), heads(inputs)));
@@ -87,7 +87,7 @@ final class AttentionCase {
   }
 
   private static Tensor wide(Tensor tensor) {
-    return tensor.to(ScalarType.Float);
+    return tensor.is_cpu() ? tensor.to(ScalarType.Float) : tensor;
   }
 
   private void check(KernelCase.Name name, Inputs seeds) {

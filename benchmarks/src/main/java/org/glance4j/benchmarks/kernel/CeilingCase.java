@@ -6,7 +6,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.DType;
-import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.LoraMatmul;
 import org.glance4j.kernel.LoraMatmul.Activation;
 import org.glance4j.kernel.PackedMatrix;
@@ -50,9 +49,9 @@ public final class CeilingCase {
     Tensor weight =
         inputs.random(
             1 / Math.sqrt((double) shape.inFeatures()), shape.outFeatures(), shape.inFeatures());
-    PackedMatrix packed = inputs.own(PackedMatrix.of(Backend.CPU, weight));
-    LoraMatmul matmul = LoraMatmul.on(Backend.CPU);
-    TensorOptions options = new TensorOptions(Inputs.type(name.dtype()));
+    PackedMatrix packed = inputs.own(PackedMatrix.of(Place.backend(), weight));
+    LoraMatmul matmul = LoraMatmul.on(Place.backend());
+    TensorOptions options = Place.options(Inputs.type(name.dtype()));
     long[] sizes = {shape.rows(), shape.outFeatures()};
     check(name, x, weight, packed, matmul, inputs);
 

@@ -30,7 +30,7 @@ final class Checks {
     for (int i = 0; i < count; i++) {
       chosen[i] = count == 1 ? 0 : i * (rows - 1) / (count - 1);
     }
-    return torch.tensor(chosen);
+    return Place.backend().place(torch.tensor(chosen));
   }
 
   /** {@code ||actual - expected|| / ||expected||}, in float64. */

@@ -28,7 +28,7 @@ final class FlowStepCase {
   private record State(Tensor latents, Tensor velocity, @Nullable Tensor negative) {}
 
   private final FlowShape shape;
-  private final FlowStep ours = FlowStep.on(Backend.CPU, FlowStep.Rounding.ONCE);
+  private final FlowStep ours = FlowStep.on(Place.backend(), FlowStep.Rounding.ONCE);
   private final FlowStep unfused = FlowStep.on(Backend.TORCH, FlowStep.Rounding.ONCE);
   private final List<State> states = new ArrayList<>();
 

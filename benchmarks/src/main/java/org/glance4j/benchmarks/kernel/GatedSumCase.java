@@ -15,7 +15,7 @@ final class GatedSumCase {
 
   private record State(Tensor residual, Tensor gate, Tensor update) {}
 
-  private final GatedSum ours = GatedSum.on(Backend.CPU);
+  private final GatedSum ours = GatedSum.on(Place.backend());
   private final GatedSum unfused = GatedSum.on(Backend.TORCH);
   private final List<State> states = new ArrayList<>();
 

@@ -67,7 +67,8 @@ final class Inputs implements AutoCloseable {
     try (PointerScope scope = new PointerScope()) {
       double width = deviation * Math.sqrt(12);
       Tensor values = torch.rand(shape, new TensorOptions(ScalarType.Float));
-      return keep(values.sub_(new Scalar(0.5)).mul_(new Scalar(width)).to(to));
+      return keep(
+          Place.backend().place(values.sub_(new Scalar(0.5)).mul_(new Scalar(width)).to(to)));
     }
   }
 
@@ -81,7 +82,7 @@ final class Inputs implements AutoCloseable {
   /** A tensor without values, in the case's type. */
   Tensor empty(long... shape) {
     try (PointerScope scope = new PointerScope()) {
-      return keep(torch.empty(shape, new TensorOptions(type), null));
+      return keep(torch.empty(shape, Place.options(type), null));
     }
   }
 

@@ -18,7 +18,7 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * A {@link KernelCase} under JMH, one contender a trial. Trials do not alternate: for a ratio use
- * {@link org.glance4j.benchmarks.KernelReport}.
+ * {@link org.glance4j.benchmarks.KernelReport}. On a CUDA device a call includes the wait for it.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.SampleTime)
@@ -51,6 +51,7 @@ public abstract class KernelBenchmark {
   @Benchmark
   public void run() {
     kernelCase.run(contender(), turn);
+    Place.backend().synchronize();
     turn = (turn + 1) & Integer.MAX_VALUE;
   }
 }

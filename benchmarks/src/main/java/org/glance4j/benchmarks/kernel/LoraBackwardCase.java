@@ -9,7 +9,6 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.DType;
-import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.LoraBackward;
 import org.glance4j.kernel.PackedMatrix;
 
@@ -31,15 +30,15 @@ final class LoraBackwardCase {
   private final BackwardShape shape;
   private final int rank;
   private final TensorOptions options;
-  private final TensorOptions f32 = new TensorOptions(ScalarType.Float);
+  private final TensorOptions f32 = Place.options(ScalarType.Float);
   private final Scalar scale = new Scalar(SCALE);
-  private final LoraBackward ours = LoraBackward.on(Backend.CPU);
+  private final LoraBackward ours = LoraBackward.on(Place.backend());
   private final List<State> states = new ArrayList<>();
 
   private LoraBackwardCase(BackwardShape shape, int rank, DType dtype, Inputs inputs) {
     this.shape = shape;
     this.rank = rank;
-    this.options = new TensorOptions(Inputs.type(dtype));
+    this.options = Place.options(Inputs.type(dtype));
     for (int i = 0; i < shape.copies(); i++) {
       states.add(state(inputs));
     }
@@ -54,7 +53,7 @@ final class LoraBackwardCase {
           inputs.random(1, shape.rows(), in),
           inputs.random(1, shape.rows(), out),
           weight,
-          inputs.own(PackedMatrix.of(Backend.CPU, weight.t())),
+          inputs.own(PackedMatrix.of(Place.backend(), weight.t())),
           inputs.random(1 / Math.sqrt((double) in), rank, in),
           inputs.random(1 / Math.sqrt(rank), out, rank));
     }

@@ -10,7 +10,6 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.benchmarks.kernel.LoraShape.Epilogue;
 import org.glance4j.benchmarks.kernel.LoraShape.Out;
-import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.LoraMatmul;
 import org.glance4j.kernel.PackedMatrix;
 import org.jspecify.annotations.Nullable;
@@ -109,7 +108,7 @@ final class LoraLayer {
   }
 
   private static PackedMatrix pack(Tensor matrix, Inputs inputs) {
-    return inputs.own(PackedMatrix.of(Backend.CPU, matrix));
+    return inputs.own(PackedMatrix.of(Place.backend(), matrix));
   }
 
   /** Writes all linears' results side by side into y. */

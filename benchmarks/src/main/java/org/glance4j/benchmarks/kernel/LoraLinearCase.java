@@ -10,7 +10,6 @@ import org.bytedeco.pytorch.global.torch;
 import org.glance4j.DType;
 import org.glance4j.benchmarks.kernel.LoraLayer.Activations;
 import org.glance4j.benchmarks.kernel.LoraShape.Epilogue;
-import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.LoraMatmul;
 
 /**
@@ -34,7 +33,7 @@ final class LoraLinearCase {
   private final int rank;
   private final DType dtype;
   private final TensorOptions options;
-  private final LoraMatmul matmul = LoraMatmul.on(Backend.CPU);
+  private final LoraMatmul matmul = LoraMatmul.on(Place.backend());
   private final List<LoraLayer> layers = new ArrayList<>();
   private final List<Activations> activations = new ArrayList<>();
 
@@ -43,7 +42,7 @@ final class LoraLinearCase {
     this.batch = batch;
     this.rank = rank;
     this.dtype = dtype;
-    this.options = new TensorOptions(Inputs.type(dtype));
+    this.options = Place.options(Inputs.type(dtype));
     layers.add(LoraLayer.random(shape, rank, inputs));
     for (int i = layerCount(); i > 1; i--) {
       layers.add(layers.get(0).copy(inputs));

@@ -20,7 +20,7 @@ final class ModulatedNormCase {
   private record State(Tensor x, Tensor scale, Tensor shift) {}
 
   private final RowsShape shape;
-  private final ModulatedNorm ours = ModulatedNorm.on(Backend.CPU);
+  private final ModulatedNorm ours = ModulatedNorm.on(Place.backend());
   private final ModulatedNorm unfused = ModulatedNorm.on(Backend.TORCH);
   private final List<State> states = new ArrayList<>();
 

@@ -12,7 +12,6 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.DType;
-import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.QkNormRope;
 
 /**
@@ -29,8 +28,8 @@ final class QkNormRopeCase {
   private record Result(Tensor q, Tensor k, Tensor v) {}
 
   private final HeadsShape shape;
-  private final QkNormRope ours = QkNormRope.on(Backend.CPU);
-  private final TensorOptions f32 = new TensorOptions(ScalarType.Float);
+  private final QkNormRope ours = QkNormRope.on(Place.backend());
+  private final TensorOptions f32 = Place.options(ScalarType.Float);
 
   /** [batch, tokens, 3, heads, dim]. */
   private final List<Tensor> projections = new ArrayList<>();

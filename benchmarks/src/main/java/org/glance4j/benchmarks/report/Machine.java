@@ -6,12 +6,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.global.torch;
+import org.glance4j.benchmarks.kernel.Place;
 import org.glance4j.kernel.NativeLibrary;
 
 /**
  * What was measured on, and with.
  *
  * @param cpu as the CPU calls itself
+ * @param device what the kernels ran on: a CUDA device's name, or the CPU's again
  * @param cores that this process may use
  * @param threads of LibTorch and of the kernels
  * @param instructionSets the kernels' own, the one in use last
@@ -19,6 +21,7 @@ import org.glance4j.kernel.NativeLibrary;
  */
 public record Machine(
     String cpu,
+    String device,
     int cores,
     int threads,
     double memoryGigabytes,
@@ -31,8 +34,10 @@ public record Machine(
 
   /** This machine now, once LibTorch and the kernels are loaded. */
   public static Machine here() {
+    String cpu = field(Path.of("/proc/cpuinfo"), "model name", "unknown CPU");
     return new Machine(
-        field(Path.of("/proc/cpuinfo"), "model name", "unknown CPU"),
+        cpu,
+        Place.device(cpu),
         Runtime.getRuntime().availableProcessors(),
         torch.get_num_threads(),
         kibibytes(field(Path.of("/proc/meminfo"), "MemTotal", "0 kB")) * 1024 / 1e9,

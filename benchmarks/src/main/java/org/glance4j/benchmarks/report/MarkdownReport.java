@@ -37,7 +37,8 @@ public final class MarkdownReport {
 
   private void head() {
     Machine machine = results.machine();
-    line("# Kernels on the CPU, %s", results.date());
+    boolean onCpu = machine.device().equals(machine.cpu());
+    line("# Kernels on %s, %s", onCpu ? "the CPU" : machine.device(), results.date());
     line("");
     line(
         "Machine: %s, %d cores, %.0f GB, %s. %d threads. Kernels for: %s.",

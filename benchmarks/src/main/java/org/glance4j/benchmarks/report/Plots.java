@@ -56,7 +56,8 @@ public final class Plots {
     BarChart chart =
         new BarChart(
             "%s, %s, %d threads, %s"
-                .formatted(operation, dtype, results.machine().threads(), results.machine().cpu()),
+                .formatted(
+                    operation, dtype, results.machine().threads(), results.machine().device()),
             "LibTorch's time / our time (longer is better)",
             cases.stream().map(Plots::label).toList(),
             series);

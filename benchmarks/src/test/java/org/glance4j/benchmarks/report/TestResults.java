@@ -23,7 +23,8 @@ import org.jspecify.annotations.Nullable;
 final class TestResults {
   private static final String LARGE = LoraShape.LARGE_LINEAR.text(1);
   private static final Machine MACHINE =
-      new Machine("Test CPU", 2, 2, 8, "baseline", "Linux", "JVM 17", "2.13.0", "0.3.31", 0.5);
+      new Machine(
+          "Test CPU", "Test CPU", 2, 2, 8, "baseline", "Linux", "JVM 17", "2.13.0", "0.3.31", 0.5);
 
   private final List<Measured> kernels = new ArrayList<>();
 
