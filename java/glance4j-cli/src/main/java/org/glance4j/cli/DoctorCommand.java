@@ -10,6 +10,7 @@ import org.glance4j.Glance;
 import org.glance4j.HostMemory;
 import org.glance4j.ModelFormatException;
 import org.glance4j.NativeLoadException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.CudaLibraries;
 import org.glance4j.kernel.NativeLibrary;
 import org.glance4j.kernel.NativeRuntime;
@@ -78,9 +79,14 @@ final class DoctorCommand implements Callable<Integer> {
             : "for " + architectures);
     NativeLibrary.Cuda cuda = NativeLibrary.cuda();
     if (cuda.problem() != null) {
-      line(out, "CUDA device", "none: " + cuda.problem() + "; pictures are drawn on the CPU");
-      return;
+      line(out, "CUDA device", "none: " + cuda.problem());
+    } else {
+      deviceLines(out, cuda);
     }
+    backendLines(out);
+  }
+
+  private static void deviceLines(PrintWriter out, NativeLibrary.Cuda cuda) {
     line(out, "CUDA driver", "supports CUDA " + cudaVersion(cuda.driverVersion()));
     for (NativeLibrary.Device device : cuda.devices()) {
       line(
@@ -96,6 +102,30 @@ final class DoctorCommand implements Callable<Integer> {
     }
     for (CudaLibraries.Library library : CudaLibraries.find()) {
       line(out, library.name(), library.path().map(Path::toString).orElse("not found"));
+    }
+  }
+
+  /** What backend auto comes to, and where there is a device that is not used, why. */
+  private static void backendLines(PrintWriter out) {
+    try {
+      NativeRuntime.initialize();
+    } catch (NativeLoadException e) {
+      return; // Reported above.
+    }
+    line(
+        out,
+        "LibTorch CUDA",
+        CudaLibraries.inLibTorch()
+            ? "built for CUDA, " + torch.cuda_device_count() + " device(s) usable"
+            : "built for the CPU only");
+    Backend automatic = Backend.AUTO.resolve();
+    line(out, "backend", "auto is " + automatic + " here");
+    if (automatic != Backend.CUDA && !NativeLibrary.cuda().devices().isEmpty()) {
+      try {
+        Backend.CUDA.resolve();
+      } catch (NativeLoadException e) {
+        line(out, "", "not cuda: " + e.getMessage());
+      }
     }
   }
 

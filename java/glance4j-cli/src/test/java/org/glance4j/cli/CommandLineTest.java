@@ -3,6 +3,7 @@ package org.glance4j.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -16,6 +17,7 @@ import java.util.List;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.glance4j.Recipe;
+import org.glance4j.kernel.Backend;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -195,10 +197,23 @@ class CommandLineTest {
   }
 
   @Test
+  void cudaWithoutADeviceSaysWhatIsMissingAndDrawsNothing() throws IOException {
+    assumeTrue(Backend.AUTO.resolve() != Backend.CUDA, "there is a CUDA device");
+    Outcome outcome = run("generate", "apple", "-o", file("a.png"), "--backend", "cuda");
+    assertEquals(1, outcome.exitCode(), outcome.err());
+    for (String part : List.of("driver: ", "libcudnn.so.9: ", "searched: ", "to fix it: ")) {
+      assertTrue(outcome.err().contains(part), outcome.err());
+    }
+    assertEquals(List.of(), names());
+  }
+
+  @Test
   void doctorAndInspectAnswer() {
     Outcome doctor = run("doctor");
     assertEquals(0, doctor.exitCode(), doctor.err());
     assertTrue(doctor.out().contains(System.getProperty("java.version")), doctor.out());
+    assertTrue(doctor.out().contains("CUDA device"), doctor.out());
+    assertTrue(doctor.out().contains("auto is " + Backend.AUTO.resolve() + " here"), doctor.out());
     Outcome inspect = run("inspect");
     assertEquals(0, inspect.exitCode(), inspect.err());
     assertTrue(inspect.out().contains("transformer"), inspect.out());
