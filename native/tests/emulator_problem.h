@@ -22,6 +22,7 @@ void run(unsigned blocks, unsigned threads, size_t shared_bytes, void (*kernel)(
   shape.block = dim3(threads);
   shape.shared_bytes = shared_bytes;
   ASSERT_EQ(glance::launch(shape, nullptr, kernel, arguments...), cudaSuccess);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
 }
 
 // The same in clusters.
@@ -34,6 +35,7 @@ void run_clusters(unsigned blocks, unsigned cluster, unsigned threads, size_t sh
   shape.shared_bytes = shared_bytes;
   shape.cluster = cluster;
   ASSERT_EQ(glance::launch(shape, nullptr, kernel, arguments...), cudaSuccess);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
 }
 
 // Whole numbers from -8 to 8: sums of some hundred products are exact in any order.

@@ -35,6 +35,7 @@ TEST(Emulator, NumbersThreadsInThreeDimensions) {
   shape.grid = dim3(2, 3, 4);
   shape.block = dim3(7, 5, 2);
   ASSERT_EQ(glance::launch(shape, nullptr, place, out.data()), cudaSuccess);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
   for (size_t i = 0; i < out.size(); ++i) {
     EXPECT_EQ(out[i].x, i % 7);
     EXPECT_EQ(out[i].y, i / 7 % 5);
@@ -121,6 +122,38 @@ TEST(Emulator, EndedThreadsAreNotWaitedFor) {
   std::vector<int> out(40, -1);
   run(1, 128, 0, leave_early, out.data());
   for (int i = 0; i < 40; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], i);
+}
+
+// --- Kernels that follow each other ---
+
+__global__ void follow(int *numbers, bool wait, int from) {
+  if (wait) glance::grid_dependency_wait();
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  numbers[i] = numbers[i] == from ? from + 1 : -1;
+}
+
+// Three kernels, of which the first may be overlapped by the second, and that by the third.
+bool all_followed(bool overlaps, bool wait) {
+  std::vector<int> numbers(8 * 64);
+  for (int from = 0; from < 3; ++from) {
+    glance::LaunchShape shape;
+    shape.grid = dim3(8);
+    shape.block = dim3(64);
+    shape.overlaps_previous = overlaps && from > 0;
+    EXPECT_EQ(glance::launch(shape, nullptr, follow, numbers.data(), wait, from), cudaSuccess);
+  }
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  return numbers == std::vector<int>(8 * 64, 3);
+}
+
+TEST(Emulator, OverlappingKernelsHaveToWait) {
+  int right = 0;
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(all_followed(false, false));
+    EXPECT_TRUE(all_followed(true, true));
+    right += all_followed(true, false);
+  }
+  EXPECT_LT(right, 20);
 }
 
 // --- Memory ---

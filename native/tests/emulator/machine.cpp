@@ -34,6 +34,7 @@ namespace {
 constexpr size_t kMostThreads = 1024;
 constexpr size_t kMostParameterBytes = 32764;
 constexpr unsigned kMostCluster = 8;
+constexpr size_t kMostLanes = kMostThreads * kMostCluster;
 constexpr size_t kMostShared = 227 << 10;
 constexpr size_t kMostShared80 = 163 << 10;
 // On both sides of shared memory.
@@ -207,21 +208,21 @@ void pass_named(Warp &warp) { come_to_named(warp, false); }
 
 // --- Blocks ---
 
-// One for each block of a cluster, kept.
-unsigned char *shared_of(unsigned rank) {
+// Kept for the next block with this number.
+unsigned char *shared_of(unsigned number) {
   static std::vector<unsigned char *> *memory = new std::vector<unsigned char *>;
-  while (memory->size() <= rank) {
+  while (memory->size() <= number) {
     void *place = nullptr;
     if (posix_memalign(&place, 1024, kMostShared + 2 * kGuardBytes) != 0) {
       misuse("no memory for shared memory");
     }
     memory->push_back(static_cast<unsigned char *>(place));
   }
-  return (*memory)[rank] + kGuardBytes;
+  return (*memory)[number] + kGuardBytes;
 }
 
 void make_shared(Block &block) {
-  block.shared = shared_of(block.rank);
+  block.shared = shared_of(machine.depth * kMostCluster + block.rank);
   unsigned char *end = block.shared + machine.grid->shared_bytes;
   ASAN_UNPOISON_MEMORY_REGION(block.shared - kGuardBytes, kMostShared + 2 * kGuardBytes);
   poison(block.shared, machine.grid->shared_bytes);
@@ -269,7 +270,7 @@ void end_block(Block &block) {
 
 void begin_lane() {
   entered();
-  machine.grid->run(machine.grid->closure);
+  machine.grid->run(machine.grid->call.get());
   end_lane();
 }
 
@@ -298,7 +299,7 @@ void prepare_block(Block &block, unsigned first_lane) {
       lane.waiting = nullptr;
       lane.copies.clear();
       lane.groups.clear();
-      allocate_stack(lane.fiber, first_lane + thread);
+      allocate_stack(lane.fiber, machine.depth * kMostLanes + first_lane + thread);
       prepare(lane.fiber, begin_lane);
     }
     machine.live_lanes += count;
@@ -313,6 +314,7 @@ void run_cluster(unsigned first_block) {
   const unsigned lanes = (threads + kLanes - 1) / kLanes * kLanes;
   constexpr uint32_t kLatencies[] = {2, 16, 256, 0};
   machine.latency = kLatencies[machine.random.below(4)];
+  machine.laziness = machine.random.below(3);
   machine.order = static_cast<Order>(machine.random.below(static_cast<uint32_t>(Order::kCount)));
   machine.ready.clear();
   machine.latest = nullptr;
@@ -355,6 +357,63 @@ void check_launch(const Grid &grid) {
   }
 }
 
+// --- Kernels ---
+
+std::mutex one_at_a_time;
+// Launched, and not run: one, and those behind it that may overlap it.
+std::vector<Grid> &pending() {
+  static auto *all = new std::vector<Grid>;
+  return *all;
+}
+
+void run_now(int launch);
+
+void run_previous() {
+  if (machine.previous < 0) return;
+  const int previous = machine.previous;
+  machine.previous = -1;
+  run_now(previous);
+}
+
+void run_grid(const Grid &grid) {
+  blockDim = grid.block;
+  gridDim = grid.grid;
+  std::vector<unsigned> clusters(size_t{grid.grid.x} * grid.grid.y * grid.grid.z / grid.cluster);
+  std::iota(clusters.begin(), clusters.end(), 0u);
+  for (size_t i = clusters.size(); i > 1; --i) {
+    std::swap(clusters[i - 1], clusters[machine.random.below(static_cast<uint32_t>(i))]);
+  }
+  for (const unsigned cluster : clusters) run_cluster(cluster * grid.cluster);
+  machine.blocks.clear();
+}
+
+// On a machine of its own, for a kernel that waits for this one is in the middle of its work.
+void run_now(int launch) {
+  Machine waiting = std::move(machine);
+  const uint3 thread = threadIdx, block = blockIdx;
+  const dim3 threads = blockDim, blocks = gridDim;
+  machine = Machine();
+  machine.random = waiting.random;
+  machine.depth = waiting.grid == nullptr ? 0 : waiting.depth + 1;
+  machine.grid = &pending()[static_cast<size_t>(launch)];
+  machine.previous = launch - 1;
+  if (machine.random.below(2) == 0) run_previous();
+  run_grid(*machine.grid);
+  run_previous();
+  const Random random = machine.random;
+  machine = std::move(waiting);
+  machine.random = random;
+  threadIdx = thread;
+  blockIdx = block;
+  blockDim = threads;
+  gridDim = blocks;
+}
+
+void run_pending() {
+  if (!pending().empty()) run_now(static_cast<int>(pending().size()) - 1);
+  pending().clear();
+}
+
 }  // namespace
 
 Device &device() {
@@ -375,26 +434,22 @@ void set_seed(unsigned seed) {
   machine.random.seed(seed);
 }
 
-cudaError_t run(const Grid &grid) {
-  static std::mutex one_at_a_time;
+cudaError_t launch(const Grid &grid) {
   if (size_t{grid.grid.x} * grid.grid.y * grid.grid.z == 0) return cudaErrorInvalidConfiguration;
   const std::lock_guard<std::mutex> lock(one_at_a_time);
   seed_once();
-  machine.grid = &grid;
-  machine.current = nullptr;
   check_launch(grid);
-  blockDim = grid.block;
-  gridDim = grid.grid;
-  std::vector<unsigned> clusters(size_t{grid.grid.x} * grid.grid.y * grid.grid.z / grid.cluster);
-  std::iota(clusters.begin(), clusters.end(), 0u);
-  for (size_t i = clusters.size(); i > 1; --i) {
-    std::swap(clusters[i - 1], clusters[machine.random.below(static_cast<uint32_t>(i))]);
-  }
-  for (const unsigned cluster : clusters) run_cluster(cluster * grid.cluster);
-  machine.blocks.clear();
-  machine.grid = nullptr;
+  if (!grid.overlaps_previous || device().compute_major < 9) run_pending();
+  pending().push_back(grid);
   return cudaSuccess;
 }
+
+void finish_launches() {
+  const std::lock_guard<std::mutex> lock(one_at_a_time);
+  run_pending();
+}
+
+void grid_dependency_wait() { run_previous(); }
 
 void misuse(const char *format, ...) {
   std::fprintf(stderr, "emulated CUDA: ");

@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace glance_emulator {
 
@@ -29,8 +30,8 @@ struct Device {
 // another compute capability, 80 for 8.0.
 Device &device();
 
-// Draws everything from this seed from here on. Without it: from the one in the environment variable
-// GLANCE_TEST_SEED, which is drawn and set before main() where it is not.
+// Draws everything from this seed from here on. Without it: from the one in the environment
+// variable GLANCE_TEST_SEED, which is drawn and set before main() where it is not.
 void set_seed(unsigned seed);
 
 // --- Launches ---
@@ -41,12 +42,19 @@ struct Grid {
   dim3 block;
   size_t shared_bytes;
   unsigned cluster;
+  bool overlaps_previous;
   size_t parameter_bytes;
+  std::shared_ptr<const void> call;
   // Runs the kernel for one thread.
-  void (*run)(void *closure);
-  void *closure;
+  void (*run)(const void *call);
 };
-cudaError_t run(const Grid &grid);
+cudaError_t launch(const Grid &grid);
+
+// Runs what was launched and has not run; before that nothing of it may be there.
+void finish_launches();
+
+// A kernel that overlaps the one before it may start first, up to here.
+void grid_dependency_wait();
 
 unsigned char *shared_memory();
 

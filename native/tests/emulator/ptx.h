@@ -87,9 +87,9 @@ GLANCE_DEVICE uint32_t pack_two(float first, float second) {
   return uint32_t{from_f32<T>(first).bits} | uint32_t{from_f32<T>(second).bits} << 16;
 }
 
-// --- Overlap of kernels: here each is done before the next starts ---
+// --- Overlap of kernels that follow each other (sm_90; elsewhere there is none) ---
 
-GLANCE_DEVICE void grid_dependency_wait() {}
+GLANCE_DEVICE void grid_dependency_wait() { glance_emulator::grid_dependency_wait(); }
 GLANCE_DEVICE void grid_dependency_launch() {}
 
 // --- Clusters (sm_90) ---

@@ -19,6 +19,7 @@
 #endif
 
 using glance_emulator::device;
+using glance_emulator::finish_launches;
 using glance_emulator::misuse;
 using glance_emulator::poison;
 
@@ -184,6 +185,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
 }
 
 cudaError_t cudaFree(void *memory) {
+  finish_launches();
   if (memory == nullptr) return cudaSuccess;
   size_t bytes = 0;
   {
@@ -205,6 +207,7 @@ cudaError_t cudaFree(void *memory) {
 }
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind) {
+  finish_launches();
   if (bytes > 0) std::memmove(to, from, bytes);
   return cudaSuccess;
 }
@@ -215,6 +218,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 }
 
 cudaError_t cudaMemset(void *memory, int value, size_t bytes) {
+  finish_launches();
   if (bytes > 0) std::memset(memory, value, bytes);
   return cudaSuccess;
 }
@@ -227,9 +231,15 @@ cudaError_t cudaStreamCreate(cudaStream_t *stream) {
   *stream = nullptr;
   return cudaSuccess;
 }
+
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  finish_launches();
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize() { return cudaStreamSynchronize(nullptr); }
 
 CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t rank,
                                 void *global, const cuuint64_t *dimensions,

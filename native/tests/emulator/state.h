@@ -145,6 +145,10 @@ enum class Order {
 
 struct Machine {
   const Grid *grid = nullptr;
+  // How many kernels are running: this one is nested in those that wait for it.
+  unsigned depth = 0;
+  // What waits to run before it, or -1.
+  int previous = -1;
   std::vector<std::unique_ptr<Block>> blocks;
   std::unique_ptr<std::vector<Lane>> lanes;
   unsigned live_lanes = 0;
@@ -157,6 +161,8 @@ struct Machine {
   std::vector<Flight> flights;
   // One in so many turns lands a flight; 0: they land when nothing else can go on.
   uint32_t latency = 0;
+  // How many halves of the products are done as late as they may.
+  uint32_t laziness = 0;
   Order order = Order::any;
   Random random;
 };

@@ -1,8 +1,8 @@
 // Warpgroup-level matrix instructions (wgmma), from the PTX ISA manual: asynchronous products of
 // operands in shared memory.
 //
-// A product is done at once or as late as the first wait that covers it, as drawn. From its start
-// to its warp's wait the accumulators hold NaN patterns, and the sums are kept here.
+// A product is done at once or as late as the first wait that covers it, as drawn for the cluster.
+// From its start to its warp's wait the accumulators hold NaN patterns, and the sums are kept here.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -236,7 +236,7 @@ const Product &next_product(Warpgroup &group, unsigned index, const WgmmaArgumen
     const unsigned sums =
         flying != warp.accumulators.end() ? flying->sums : take_sums(group, arguments.columns);
     group.products.push_back({arguments.a, arguments.b, arguments.accumulate, arguments.columns,
-                              arguments.f16, sums, machine.random.below(2) == 0});
+                              arguments.f16, sums, machine.random.below(2) < machine.laziness});
   }
   return group.products[warp.issued];
 }

@@ -1,5 +1,5 @@
 // The part of CUDA's own header of this name that the kernels and their launchers use, for the
-// emulator: see tests/emulator/machine.h. Device memory is the host's; streams have no delay.
+// emulator: see tests/emulator/machine.h. Device memory is the host's; there is one stream.
 #pragma once
 
 #include <cstddef>
