@@ -162,6 +162,11 @@ elif [ "$pattern" = '^$' ]; then
   skip "C++ tests" "GoogleTest was not found; --gtest names its sources"
 else
   step "tests" timeout -k 10 900 ctest --test-dir "$build" --output-on-failure -R "$pattern|^c_abi\$|^resources\$"
+  # A test of the device that finds none is skipped, which here is as bad.
+  if [ -z "$dry_run" ] && grep -q 'Test.*\*\*\*Skipped' "$work/step.log"; then
+    say "   but $(grep -c 'Test.*\*\*\*Skipped' "$work/step.log") tests were skipped: they found no device"
+    failed+=("tests were skipped")
+  fi
 fi
 
 check() { timeout -k 10 300 "$@" "$python" "$here/measure.py" --library "$library" --check-only ${dry_run:+--dry-run}; }
