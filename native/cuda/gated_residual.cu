@@ -37,7 +37,7 @@ struct GatedParams {
   int64_t rows_per_gate;
 };
 
-// 2^kRowsLog rows a block, kThreads >> kRowsLog threads a row; kCount elements at a time, which
+// 2^rows_log rows a block, kThreads >> rows_log threads a row; kCount elements at a time, which
 // divides columns. No __restrict: y may be residual or update.
 template <typename T, int kCount>
 __global__ void __launch_bounds__(kThreads)
