@@ -344,7 +344,7 @@ TEST(LoraLinearBitsOnCuda, AdapterSwitchesInDeviceMemory) {
     c.segments = {{0, 17, 0, 0}, {17, 20, -1, 0}, {20, 40, 1, 0}};
     c.linears = {{48, true, GLANCE_EPILOGUE_NONE, 1, false, {16, 8}},
                  {16, false, GLANCE_EPILOGUE_GELU_TANH, 1, false, {0, 16}}};
-    check_switches(c, glance_test::emulated() ? 25 : 10000 / 9 * 2);
+    check_switches(c, glance_test::emulated() ? 25 : 10000);
   });
 }
 

@@ -41,7 +41,8 @@ inline glance_dtype wrong_dtype() { return on_cuda() ? GLANCE_F16 + 1 : GLANCE_F
 // Of the cases of a long sweep, one in this many is run: fewer where each costs more. Which ones
 // depends on the seed.
 inline unsigned sweep_step(unsigned on_device, unsigned on_emulator) {
-  return emulated() ? on_emulator : on_cuda() ? on_device : kSweepStep;
+  if (emulated()) return kSweepStep > 1 ? 4 * on_emulator : on_emulator;
+  return on_cuda() ? on_device : kSweepStep;
 }
 
 struct Variant {
