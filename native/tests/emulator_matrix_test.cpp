@@ -163,6 +163,7 @@ void check_wgmma(Mistake mistake) {
 
 TEST(EmulatorWgmma, IsAProduct) {
   check_wgmma<bf16, 128>(Mistake::none);
+  check_wgmma<bf16, 192>(Mistake::none);
   check_wgmma<bf16, 256>(Mistake::none);
   check_wgmma<f16, 128>(Mistake::none);
   check_wgmma<f16, 256>(Mistake::none);

@@ -111,6 +111,24 @@ TEST(Emulator, NamedBarriers) {
   for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], i < 64 ? 20 : 21);
 }
 
+// The first warp goes on without the second, which waits for it.
+__global__ void let_go(int *out) {
+  volatile int *shared = reinterpret_cast<int *>(glance::shared_memory());
+  if (threadIdx.x < 32) {
+    shared[threadIdx.x] = 5;
+    glance::named_arrive(1, 64);
+  } else {
+    glance::named_sync(1, 64);
+    out[threadIdx.x - 32] = shared[threadIdx.x - 32];
+  }
+}
+
+TEST(Emulator, NamedBarriersWithoutWaiting) {
+  std::vector<int> out(32);
+  run(1, 64, 128, let_go, out.data());
+  EXPECT_EQ(out, std::vector<int>(32, 5));
+}
+
 __global__ void leave_early(int *out) {
   const int thread = static_cast<int>(threadIdx.x);
   if (thread >= 40) return;

@@ -1,4 +1,4 @@
-// Launches, the order in which threads run, warps and barriers.
+// Which thread runs, and what a block begins and ends with.
 #include "tests/emulator/machine.h"
 
 #include <algorithm>
@@ -6,8 +6,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <numeric>
 #include <random>
 #include <string>
 
@@ -31,12 +29,7 @@ Machine machine;
 
 namespace {
 
-constexpr size_t kMostThreads = 1024;
-constexpr size_t kMostParameterBytes = 32764;
-constexpr unsigned kMostCluster = 8;
 constexpr size_t kMostLanes = kMostThreads * kMostCluster;
-constexpr size_t kMostShared = 227 << 10;
-constexpr size_t kMostShared80 = 163 << 10;
 // On both sides of shared memory.
 constexpr size_t kGuardBytes = 1024;
 constexpr unsigned char kGuard = 0xA5;
@@ -46,11 +39,6 @@ unsigned first_seed = 0;
 
 // Before main(), so that tests and emulator have one seed.
 const int drawn = setenv("GLANCE_TEST_SEED", std::to_string(std::random_device()()).c_str(), 0);
-
-void seed_once() {
-  if (seeded) return;
-  set_seed(static_cast<unsigned>(std::strtoul(std::getenv("GLANCE_TEST_SEED"), nullptr, 10)));
-}
 
 // --- Which lane runs ---
 
@@ -151,61 +139,6 @@ void complete(Warp &warp) {
   warp.operation.execute(warp);
 }
 
-// --- Barriers ---
-
-void release(Barrier &barrier) {
-  barrier.expected = 0;
-  barrier.passed = 0;
-  for (Warp *warp : barrier.waiting) wake(*warp);
-  barrier.waiting.clear();
-}
-
-// Barrier 0 waits for the warps that have not ended.
-void check_block_barrier(Block &block) {
-  Barrier &barrier = block.barriers[0];
-  if (!barrier.waiting.empty() && barrier.waiting.size() >= block.live_warps) release(barrier);
-}
-
-void check_cluster_barrier() {
-  Barrier &barrier = machine.cluster_barrier;
-  if (!barrier.waiting.empty() && barrier.waiting.size() >= machine.cluster_live_warps) {
-    release(barrier);
-  }
-}
-
-void arrive_block(Warp &warp) {
-  warp.block->barriers[0].waiting.push_back(&warp);
-  check_block_barrier(*warp.block);
-}
-
-void arrive_cluster(Warp &warp) {
-  machine.cluster_barrier.waiting.push_back(&warp);
-  check_cluster_barrier();
-}
-
-// A warp at a named barrier; waits decides whether it stays there until the others have come.
-void come_to_named(Warp &warp, bool waits) {
-  const unsigned id = static_cast<unsigned>(warp.operation.detail >> 32);
-  const unsigned warps = static_cast<unsigned>(warp.operation.detail & 0xFFFFFFFFu) / kLanes;
-  Barrier &barrier = warp.block->barriers[id];
-  if (barrier.expected != 0 && barrier.expected != warps) {
-    misuse("named_sync: barrier %u has %u threads for some warps and %u for others", id,
-           barrier.expected * kLanes, warps * kLanes);
-  }
-  barrier.expected = warps;
-  if (waits) {
-    barrier.waiting.push_back(&warp);
-  } else {
-    ++barrier.passed;
-    wake(warp);
-  }
-  if (barrier.waiting.size() + barrier.passed == warps) release(barrier);
-}
-
-void arrive_named(Warp &warp) { come_to_named(warp, true); }
-
-void pass_named(Warp &warp) { come_to_named(warp, false); }
-
 // --- Blocks ---
 
 // Kept for the next block with this number.
@@ -259,8 +192,7 @@ void end_block(Block &block) {
     --block.live_warps;
     --machine.cluster_live_warps;
     if (block.live_warps == 0) end_block(block);
-    check_block_barrier(block);
-    check_cluster_barrier();
+    check_barriers(block);
   } else if (warp.arrived != 0 && warp.arrived == warp.live) {
     complete(warp);
   }
@@ -307,7 +239,31 @@ void prepare_block(Block &block, unsigned first_lane) {
   }
 }
 
-// The cluster whose first block has this number.
+}  // namespace
+
+Device &device() {
+  static Device only = [] {
+    Device made;
+    const char *set = std::getenv("GLANCE_EMULATED_CAPABILITY");
+    const int capability = set != nullptr ? std::atoi(set) : 0;
+    if (capability > 0) made.compute_major = capability / 10;
+    if (capability > 0) made.compute_minor = capability % 10;
+    return made;
+  }();
+  return only;
+}
+
+void set_seed(unsigned seed) {
+  seeded = true;
+  first_seed = seed;
+  machine.random.seed(seed);
+}
+
+void seed_once() {
+  if (seeded) return;
+  set_seed(static_cast<unsigned>(std::strtoul(std::getenv("GLANCE_TEST_SEED"), nullptr, 10)));
+}
+
 void run_cluster(unsigned first_block) {
   const Grid &grid = *machine.grid;
   const unsigned threads = grid.block.x * grid.block.y * grid.block.z;
@@ -336,120 +292,6 @@ void run_cluster(unsigned first_block) {
   Fiber &to = make_current(next_lane());
   change(machine.host, to);
 }
-
-void check_launch(const Grid &grid) {
-  const size_t threads = size_t{grid.block.x} * grid.block.y * grid.block.z;
-  const size_t most_shared = device().compute_major >= 9 ? kMostShared : kMostShared80;
-  if (threads == 0 || threads > kMostThreads) misuse("a block of %zu threads", threads);
-  if (grid.shared_bytes > most_shared) {
-    misuse("%zu bytes of shared memory; a block can have %zu", grid.shared_bytes, most_shared);
-  }
-  if (grid.parameter_bytes > kMostParameterBytes) {
-    misuse("%zu bytes of kernel parameters; %zu are possible", grid.parameter_bytes,
-           kMostParameterBytes);
-  }
-  if (grid.cluster == 0 || grid.cluster > kMostCluster || grid.grid.x % grid.cluster != 0) {
-    misuse("clusters of %u blocks in a grid of %u", grid.cluster, grid.grid.x);
-  }
-  if (grid.cluster > 1) require(90, "a cluster");
-  if (grid.grid.x > 0x7FFFFFFFu || grid.grid.y > 65535 || grid.grid.z > 65535) {
-    misuse("a grid of (%u, %u, %u) blocks", grid.grid.x, grid.grid.y, grid.grid.z);
-  }
-}
-
-// --- Kernels ---
-
-std::mutex one_at_a_time;
-// Launched, and not run: one, and those behind it that may overlap it.
-std::vector<Grid> &pending() {
-  static auto *all = new std::vector<Grid>;
-  return *all;
-}
-
-void run_now(int launch);
-
-void run_previous() {
-  if (machine.previous < 0) return;
-  const int previous = machine.previous;
-  machine.previous = -1;
-  run_now(previous);
-}
-
-void run_grid(const Grid &grid) {
-  blockDim = grid.block;
-  gridDim = grid.grid;
-  std::vector<unsigned> clusters(size_t{grid.grid.x} * grid.grid.y * grid.grid.z / grid.cluster);
-  std::iota(clusters.begin(), clusters.end(), 0u);
-  for (size_t i = clusters.size(); i > 1; --i) {
-    std::swap(clusters[i - 1], clusters[machine.random.below(static_cast<uint32_t>(i))]);
-  }
-  for (const unsigned cluster : clusters) run_cluster(cluster * grid.cluster);
-  machine.blocks.clear();
-}
-
-// On a machine of its own, for a kernel that waits for this one is in the middle of its work.
-void run_now(int launch) {
-  Machine waiting = std::move(machine);
-  const uint3 thread = threadIdx, block = blockIdx;
-  const dim3 threads = blockDim, blocks = gridDim;
-  machine = Machine();
-  machine.random = waiting.random;
-  machine.depth = waiting.grid == nullptr ? 0 : waiting.depth + 1;
-  machine.grid = &pending()[static_cast<size_t>(launch)];
-  machine.previous = launch - 1;
-  if (machine.random.below(2) == 0) run_previous();
-  run_grid(*machine.grid);
-  run_previous();
-  const Random random = machine.random;
-  machine = std::move(waiting);
-  machine.random = random;
-  threadIdx = thread;
-  blockIdx = block;
-  blockDim = threads;
-  gridDim = blocks;
-}
-
-void run_pending() {
-  if (!pending().empty()) run_now(static_cast<int>(pending().size()) - 1);
-  pending().clear();
-}
-
-}  // namespace
-
-Device &device() {
-  static Device only = [] {
-    Device made;
-    const char *set = std::getenv("GLANCE_EMULATED_CAPABILITY");
-    const int capability = set != nullptr ? std::atoi(set) : 0;
-    if (capability > 0) made.compute_major = capability / 10;
-    if (capability > 0) made.compute_minor = capability % 10;
-    return made;
-  }();
-  return only;
-}
-
-void set_seed(unsigned seed) {
-  seeded = true;
-  first_seed = seed;
-  machine.random.seed(seed);
-}
-
-cudaError_t launch(const Grid &grid) {
-  if (size_t{grid.grid.x} * grid.grid.y * grid.grid.z == 0) return cudaErrorInvalidConfiguration;
-  const std::lock_guard<std::mutex> lock(one_at_a_time);
-  seed_once();
-  check_launch(grid);
-  if (!grid.overlaps_previous || device().compute_major < 9) run_pending();
-  pending().push_back(grid);
-  return cudaSuccess;
-}
-
-void finish_launches() {
-  const std::lock_guard<std::mutex> lock(one_at_a_time);
-  run_pending();
-}
-
-void grid_dependency_wait() { run_previous(); }
 
 void misuse(const char *format, ...) {
   std::fprintf(stderr, "emulated CUDA: ");
@@ -538,60 +380,6 @@ void collective(const Operation &operation, void *argument) {
     }
   }
   wait_here(operation.name);
-}
-
-unsigned lane() { return machine.current->number; }
-
-void shuffle(ShuffleArguments &arguments) {
-  static const Operation operation = {
-      "shuffle", 0, false, [](Warp &warp) {
-        uint64_t values[kLanes];
-        for (unsigned l = 0; l < kLanes; ++l) {
-          const bool there = (warp.arrived >> l & 1u) != 0;
-          values[l] =
-              there ? warp.argument<ShuffleArguments>(l).value : 0x0001000100010001u * kPoison;
-        }
-        for (unsigned l = 0; l < kLanes; ++l) {
-          if ((warp.arrived >> l & 1u) == 0) continue;
-          ShuffleArguments &own = warp.argument<ShuffleArguments>(l);
-          own.value = values[own.source];
-        }
-        wake(warp);
-      }};
-  collective(operation, &arguments);
-}
-
-void warp_sync() {
-  collective({"warp_sync", 0, false, [](Warp &warp) { wake(warp); }}, nullptr);
-}
-
-void block_sync() { collective({"block_sync", 0, false, arrive_block}, nullptr); }
-
-// Which barrier and how many threads, as Operation::detail.
-uint64_t named_detail(const char *name, int id, int threads) {
-  const Grid &grid = *machine.grid;
-  const int block = static_cast<int>(grid.block.x * grid.block.y * grid.block.z);
-  if (id < 1 || id > 15) misuse("%s: barrier %d; 1 to 15 are possible", name, id);
-  if (threads <= 0 || threads % 32 != 0 || threads > block) {
-    misuse("%s: %d threads of a block's %d", name, threads, block);
-  }
-  return uint64_t{static_cast<unsigned>(id)} << 32 | static_cast<unsigned>(threads);
-}
-
-void named_sync(int id, int threads) {
-  collective({"named_sync", named_detail("named_sync", id, threads), false, arrive_named}, nullptr);
-}
-
-void named_arrive(int id, int threads) {
-  collective({"named_arrive", named_detail("named_arrive", id, threads), false, pass_named},
-             nullptr);
-}
-
-uint32_t cluster_rank() { return this_block().rank; }
-
-void cluster_sync() {
-  require(90, "cluster_sync");
-  collective({"cluster_sync", 0, false, arrive_cluster}, nullptr);
 }
 
 }  // namespace glance_emulator

@@ -19,6 +19,9 @@ struct Warp;
 
 constexpr unsigned kLanes = 32;
 constexpr uint32_t kAllLanes = 0xFFFFFFFFu;
+constexpr size_t kMostThreads = 1024;
+constexpr unsigned kMostCluster = 8;
+constexpr size_t kMostShared = 227 << 10;
 // A NaN in every type of 16 bits, and in pairs in f32.
 constexpr uint16_t kPoison = 0x7FA5;
 // Where a block's shared memory begins, as an address.
@@ -171,6 +174,13 @@ extern Machine machine;
 inline Warp &this_warp() { return *machine.current->warp; }
 inline Block &this_block() { return *machine.current->warp->block; }
 
+// Runs the blocks of the cluster whose first block has this number.
+void run_cluster(unsigned first_block);
+// Sets the seed unless that has been done.
+void seed_once();
+// To be called when a warp has ended, for those that wait at barriers without it.
+void check_barriers(Block &block);
+
 // Has the current lane's warp do the operation, and waits until it is done.
 void collective(const Operation &operation, void *argument);
 // Lets the lanes that have come to the operation go on.
@@ -180,9 +190,6 @@ void wake(Lane &lane);
 void wait_here(const char *what);
 // Now and then lets others run before this lane goes on.
 void others();
-// Calls misuse unless the operation has all its lanes.
-void check_same_everywhere(bool same, const char *what);
-
 // The offset of memory of this block's shared memory; misuse if [shared, shared + bytes) is not.
 uint32_t shared_offset(const void *shared, size_t bytes, size_t alignment, const char *what);
 void poison(void *memory, size_t bytes);
