@@ -144,7 +144,9 @@ typedef struct {
   int64_t workspace_bytes;
   /* CUDA: usually AUTO. Not read on the CPU. */
   glance_matmul matmul;
-  int32_t reserved;
+  /* With GLANCE_MATMUL_WGMMA: the columns of its output tiles, 128, 192 or 256, or 0 for whichever
+     suits the shapes. 0 with the others. */
+  int32_t tile_columns;
 } glance_lora_linear_args;
 
 /*

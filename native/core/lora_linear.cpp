@@ -24,10 +24,15 @@ glance_status check_numbers(const glance_lora_linear_args &a) noexcept {
     return reject(kOperation, "linear_count", "1 to 8", a.linear_count);
   }
   glance_status status = check_dtype(kOperation, "dtype", a.dtype, a.device);
-  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, a.reserved);
+  if (status == GLANCE_OK) status = check_device(kOperation, a.device, a.device_index, 0);
   if (status != GLANCE_OK) return status;
   if (a.matmul < GLANCE_MATMUL_AUTO || a.matmul > GLANCE_MATMUL_CUBLASLT) {
     return reject(kOperation, "matmul", "a GLANCE_MATMUL_ value", a.matmul);
+  }
+  const bool chosen = a.tile_columns == 128 || a.tile_columns == 192 || a.tile_columns == 256;
+  if (a.tile_columns != 0 && !(chosen && a.matmul == GLANCE_MATMUL_WGMMA)) {
+    return reject(kOperation, "tile_columns", "0, or with GLANCE_MATMUL_WGMMA 128, 192 or 256",
+                  a.tile_columns);
   }
   if (a.linears == nullptr) return fail(GLANCE_INVALID_ARGUMENT, "%s: linears is null", kOperation);
   return GLANCE_OK;

@@ -1,5 +1,7 @@
 #include "cuda/device.h"
 
+#include <cuda.h>
+
 #include <atomic>
 #include <cstdio>
 #include <cstring>
@@ -63,12 +65,36 @@ bool built_for_hopper() noexcept {
 #endif
 }
 
+namespace {
+
+// Whether the device has a context. Choosing one without makes one: hundreds of megabytes.
+bool in_use(int device) noexcept {
+  using Query = decltype(&cuDevicePrimaryCtxGetState);
+  static const auto query =
+      reinterpret_cast<Query>(driver_function("cuDevicePrimaryCtxGetState", 7000));
+  unsigned flags = 0;
+  int active = 1;
+  return query == nullptr || query(device, &flags, &active) != CUDA_SUCCESS || active != 0;
+}
+
+}  // namespace
+
+void *driver_function(const char *name, unsigned version) noexcept {
+  void *function = nullptr;
+  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+  const cudaError_t error =
+      cudaGetDriverEntryPointByVersion(name, &function, version, cudaEnableDefault, &found);
+  return error == cudaSuccess && found == cudaDriverEntryPointSuccess ? function : nullptr;
+}
+
 DeviceGuard::DeviceGuard(int index) noexcept {
   int current = 0;
   status_ = cuda_status("cudaGetDevice", cudaGetDevice(&current));
-  if (status_ != GLANCE_OK || current == index) return;
+  if (status_ != GLANCE_OK) return;
+  // Even if it is the current one already: that alone gives a new thread the device's context,
+  // which functions of the driver need.
   status_ = cuda_status("cudaSetDevice", cudaSetDevice(index));
-  if (status_ == GLANCE_OK) former_ = current;
+  if (status_ == GLANCE_OK && current != index && in_use(current)) former_ = current;
 }
 
 DeviceGuard::~DeviceGuard() {

@@ -19,6 +19,10 @@ glance_status compute_capability(int32_t *capability) noexcept;
 // Whether this library has machine code for sm_90a, without which its kernels for it are empty.
 bool built_for_hopper() noexcept;
 
+// A function of the driver that the runtime has loaded, by the version of its interface, or null:
+// the library must not need a driver to be loaded itself.
+void *driver_function(const char *name, unsigned version) noexcept;
+
 // Makes a device the calling thread's current one and puts the former back.
 class DeviceGuard {
  public:

@@ -15,8 +15,6 @@
 //
 // Bound by memory: at 4608 x 3072 and R = 16 it reads 28 MB of x once, for 0.45 GFLOP, while the
 // blocks' 98 KB of A each come from the L2 cache. Not measured yet.
-#include <algorithm>
-
 #include "cuda/device.h"
 #include "cuda/down_projection.h"
 #include "cuda/lora_load.h"
@@ -36,11 +34,13 @@ constexpr int kDepth = 4 * kRun<T>;
 constexpr int kRowRuns = kRows / 8;
 
 // A block has kTiles times 16 columns. More of them read x less often, but leave less room for
-// stages: 96 KB in any case, so that two blocks fit on a large multiprocessor, one on the smallest.
+// stages: up to 96 KB, so that two blocks or more fit on a multiprocessor of sm_90, and of sm_80
+// where there are up to 32 columns.
 template <int kTiles>
-constexpr int kStages = kTiles == 1   ? 4
-                        : kTiles == 2 ? 3
-                                      : 2;
+constexpr int kStages = kTiles == 1 ? 3 : 2;
+
+// More than half of a multiprocessor's shared memory, on sm_90: a block of this has it to itself.
+constexpr size_t kWholeBytes = 116 << 10;
 template <int kTiles>
 constexpr int kColumnRuns = 2 * kTiles;
 template <int kTiles>
@@ -57,8 +57,8 @@ static_assert(kWarps * kWarpSums<1> * 4 <= kRingBytes<1>);
 static_assert(kWarps * kWarpSums<2> * 4 <= kRingBytes<2>);
 static_assert(kWarps * kWarpSums<4> * 4 <= kRingBytes<4>);
 
-// A block's rows, and the columns of h from `column` on.
-struct Block {
+// What a block makes at a time: rows, and the columns of h from `column` on.
+struct Part {
   int32_t row;
   int32_t rows;
   int32_t column;
@@ -67,12 +67,12 @@ struct Block {
   const DownParams *down;
 };
 
+constexpr int kPartsOfTile = kTileRows / kRows;
+
 template <int kColumns>
-GLANCE_DEVICE Block this_block(const LoraParams &p) {
-  constexpr int kParts = kTileRows / kRows;
-  const int32_t index = static_cast<int32_t>(blockIdx.x);
-  const RowTileParams tile = row_tile_of(p, index / kParts);
-  const int32_t skipped = index % kParts * kRows;
+GLANCE_DEVICE Part part_at(const LoraParams &p, int32_t index) {
+  const RowTileParams tile = row_tile_of(p, index / kPartsOfTile);
+  const int32_t skipped = index % kPartsOfTile * kRows;
   const int32_t left = tile.count - skipped;
   const int32_t column = static_cast<int32_t>(blockIdx.y) * kColumns;
   if (left <= 0 || tile.adapter < 0) return {0, 0, 0, 0, nullptr};
@@ -81,12 +81,12 @@ GLANCE_DEVICE Block this_block(const LoraParams &p) {
 }
 
 template <typename T>
-GLANCE_DEVICE Source<T> x_of(const LoraParams &p, const Block &block) {
+GLANCE_DEVICE Source<T> x_of(const LoraParams &p, const Part &block) {
   const T *first = static_cast<const T *>(p.x) + block.row * p.x_stride;
   return Source<T>(first, p.x_stride, 1, block.rows, p.k);
 }
 template <typename T>
-GLANCE_DEVICE Source<T> a_of(const LoraParams &p, const Block &block) {
+GLANCE_DEVICE Source<T> a_of(const LoraParams &p, const Part &block) {
   const DownParams &d = *block.down;
   const T *first = static_cast<const T *>(d.a) + block.column * d.row_stride;
   return Source<T>(first, d.row_stride, d.column_stride, block.columns, p.k);
@@ -229,7 +229,7 @@ struct Sums<float, kTiles> {
 
 // Adds the sums of all warps, which are in shared memory, and stores them.
 template <typename T, int kTiles>
-GLANCE_DEVICE void store_h(const LoraParams &p, const Block &block) {
+GLANCE_DEVICE void store_h(const LoraParams &p, const Part &block) {
   constexpr int kColumns = 16 * kTiles;
   const auto *sums = reinterpret_cast<const float *>(shared_memory());
   T *h = static_cast<T *>(p.h) + block.row * p.h_stride + block.column;
@@ -248,11 +248,7 @@ GLANCE_DEVICE void store_h(const LoraParams &p, const Block &block) {
 }
 
 template <typename T, int kTiles>
-__global__ void __launch_bounds__(kThreads, 2)
-    down_projection(const __grid_constant__ LoraParams p) {
-  grid_dependency_launch();
-  const Block block = this_block<16 * kTiles>(p);
-  if (block.columns <= 0) return;
+GLANCE_DEVICE void project(const LoraParams &p, const Part &block) {
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int first_k = warp * kDepth<T> + lane % 4 * kRun<T>;
@@ -288,43 +284,67 @@ __global__ void __launch_bounds__(kThreads, 2)
   sums.store(reinterpret_cast<float *>(shared_memory()) + warp * kWarpSums<kTiles>, lane);
   block_sync();
   store_h<T, kTiles>(p, block);
+  // The sums lie where the ring does.
+  block_sync();
 }
 
 template <typename T, int kTiles>
-cudaError_t launch_tiles(const LoraParams &p, int r, cudaStream_t stream) noexcept {
+__global__ void __launch_bounds__(kThreads, 2)
+    down_projection(const __grid_constant__ LoraParams p) {
+  grid_dependency_launch();
+  for (int32_t i = static_cast<int32_t>(blockIdx.x); i < p.row_tiles * kPartsOfTile;
+       i += static_cast<int32_t>(gridDim.x)) {
+    const Part part = part_at<16 * kTiles>(p, i);
+    if (part.columns > 0) project<T, kTiles>(p, part);
+  }
+}
+
+struct Request {
+  const LoraParams &params;
+  int32_t r;
+  int32_t multiprocessors;
+  cudaStream_t stream;
+};
+
+template <typename T, int kTiles>
+cudaError_t launch_tiles(const Request &q) noexcept {
+  const int32_t row_parts = q.params.row_tiles * kPartsOfTile;
+  const int32_t column_parts = (q.r - 1) / (16 * kTiles) + 1;
+  const bool confined = q.multiprocessors > 0;
+  const int32_t blocks =
+      confined ? lesser(row_parts, greater(q.multiprocessors / column_parts, 1)) : row_parts;
   LaunchShape shape;
-  shape.grid = dim3(static_cast<unsigned>(p.row_tiles) * (kTileRows / kRows),
-                    static_cast<unsigned>((r - 1) / (16 * kTiles) + 1));
+  shape.grid = dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(column_parts));
   shape.block = dim3(kThreads);
-  shape.shared_bytes = kRingBytes<kTiles>;
-  return launch(shape, stream, down_projection<T, kTiles>, p);
+  shape.shared_bytes = confined ? kWholeBytes : kRingBytes<kTiles>;
+  return launch(shape, q.stream, down_projection<T, kTiles>, q.params);
 }
 
 // With more columns than 32, F32 would need too many registers.
 template <typename T>
-cudaError_t launch_columns(const LoraParams &p, int r, cudaStream_t stream) noexcept {
-  if (r <= 16) return launch_tiles<T, 1>(p, r, stream);
+cudaError_t launch_columns(const Request &q) noexcept {
+  if (q.r <= 16) return launch_tiles<T, 1>(q);
   if constexpr (sizeof(T) == 2) {
-    if (r > 32) return launch_tiles<T, 4>(p, r, stream);
+    if (q.r > 32) return launch_tiles<T, 4>(q);
   }
-  return launch_tiles<T, 2>(p, r, stream);
+  return launch_tiles<T, 2>(q);
 }
 
-cudaError_t launch_type(const LoraParams &p, int r, glance_dtype dtype,
-                        cudaStream_t stream) noexcept {
-  if (dtype == GLANCE_F32) return launch_columns<float>(p, r, stream);
-  if (dtype == GLANCE_BF16) return launch_columns<bf16>(p, r, stream);
-  return launch_columns<f16>(p, r, stream);
+cudaError_t launch_type(const Request &q, glance_dtype dtype) noexcept {
+  if (dtype == GLANCE_F32) return launch_columns<float>(q);
+  if (dtype == GLANCE_BF16) return launch_columns<bf16>(q);
+  return launch_columns<f16>(q);
 }
 
 }  // namespace
 
 glance_status down_projection_cuda(const LoraParams &params, glance_dtype dtype,
-                                   cudaStream_t stream) noexcept {
+                                   cudaStream_t stream, int32_t multiprocessors) noexcept {
   int32_t r = 0;
-  for (int i = 0; i < params.adapter_count; ++i) r = std::max(r, params.down[i].r);
+  for (int i = 0; i < params.adapter_count; ++i) r = greater(r, params.down[i].r);
   if (r == 0 || params.row_tiles == 0) return GLANCE_OK;
-  return cuda_status("down_projection: launch", launch_type(params, r, dtype, stream));
+  return cuda_status("down_projection: launch",
+                     launch_type({params, r, multiprocessors, stream}, dtype));
 }
 
 }  // namespace glance

@@ -8,8 +8,10 @@
 namespace glance {
 
 // h = scale * (x A^T) for the rows that have an adapter, rounded to dtype; of params it reads x, h,
-// rows, k, down, segments and selection. Columns of h from an adapter's R on are not written.
+// rows, k, down, segments and selection. Columns of h from an adapter's R on are not written. With
+// multiprocessors above 0 it takes no more than that many of the device's, each to itself, and
+// leaves the others to the kernel behind it.
 glance_status down_projection_cuda(const LoraParams &params, glance_dtype dtype,
-                                   cudaStream_t stream) noexcept;
+                                   cudaStream_t stream, int32_t multiprocessors = 0) noexcept;
 
 }  // namespace glance

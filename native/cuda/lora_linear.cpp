@@ -71,7 +71,7 @@ void describe_linear(const glance_lora_linear_args &a, int32_t index, LinearPara
   to->y_stride = l.y_stride;
   to->gate = l.gate;
   to->gate_stride = l.gate_stride;
-  to->rows_per_gate = l.rows_per_gate;
+  to->rows_per_gate = static_cast<int32_t>(std::min<int64_t>(l.rows_per_gate, INT32_MAX));
   to->residual = l.residual;
   to->residual_stride = l.residual_stride;
   to->n = static_cast<int32_t>(l.weight->rows);
@@ -150,7 +150,9 @@ glance_status multiply(const LoraParams &p, const glance_lora_linear_args &a, gl
                                 a.workspace_bytes - used, stream);
   }
   if (a.dtype == GLANCE_F32) return lora_tiles_f32(p, stream);
-  if (matmul == GLANCE_MATMUL_WGMMA) return lora_tiles_wgmma(p, a.dtype, stream);
+  if (matmul == GLANCE_MATMUL_WGMMA) {
+    return lora_tiles_wgmma(p, a.dtype, a.tile_columns, stream);
+  }
   return lora_tiles_mma(p, a.dtype, stream);
 }
 
@@ -158,7 +160,8 @@ glance_status multiply(const LoraParams &p, const glance_lora_linear_args &a, gl
 glance_status run(const LoraParams &p, const glance_lora_linear_args &a, glance_matmul matmul,
                   cudaStream_t stream) noexcept {
   if (p.h_from_previous) {
-    const glance_status status = down_projection_cuda(p, a.dtype, stream);
+    const int32_t idle = matmul == GLANCE_MATMUL_WGMMA ? idle_with_wgmma(p, a.tile_columns) : 0;
+    const glance_status status = down_projection_cuda(p, a.dtype, stream, idle);
     if (status != GLANCE_OK) return status;
   }
   return multiply(p, a, matmul, stream);

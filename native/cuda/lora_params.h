@@ -48,7 +48,7 @@ struct LinearParams {
   int64_t y_stride;
   const void *gate;
   int64_t gate_stride;
-  int64_t rows_per_gate;
+  int32_t rows_per_gate;
   const void *residual;
   int64_t residual_stride;
   int32_t n;
@@ -131,16 +131,22 @@ static __host__ __device__ __forceinline__ RowTileParams row_tile_of(const LoraP
   return {begin, lesser(s.end - begin, kTileRows), selected(p, s.adapter)};
 }
 
-// Gives p the table's segments from *next on, as many as fit; false if there are none left.
+// Gives p the table's segments from *next on, as many as fit; false if there are none left. Those
+// that follow each other with the same adapter are one, for each begins a tile of its own.
 inline bool take_segments(const glance_adapter_table &table, int32_t *next, LoraParams *p) {
   p->segment_count = 0;
   p->row_tiles = 0;
   for (; *next < table.segment_count && p->segment_count < kMaxSegments; ++*next) {
     const glance_segment &s = table.segments[*next];
     if (s.begin == s.end) continue;
-    p->segments[p->segment_count++] = {static_cast<int32_t>(s.begin), static_cast<int32_t>(s.end),
-                                       s.adapter, p->row_tiles};
-    p->row_tiles += static_cast<int32_t>((s.end - s.begin - 1) / kTileRows) + 1;
+    const bool goes_on =
+        p->segment_count > 0 && p->segments[p->segment_count - 1].adapter == s.adapter;
+    if (!goes_on) {
+      p->segments[p->segment_count++] = {static_cast<int32_t>(s.begin), 0, s.adapter, p->row_tiles};
+    }
+    SegmentParams &last = p->segments[p->segment_count - 1];
+    last.end = static_cast<int32_t>(s.end);
+    p->row_tiles = last.first_tile + (last.end - last.begin - 1) / kTileRows + 1;
   }
   return p->segment_count > 0;
 }

@@ -86,7 +86,7 @@ GLANCE_DEVICE void store(const LoraParams &p, const OutputTile &tile, const Sums
                          unsigned char *shared) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const Stage<kWarpColumns<kTile>> stage = {shared + warp * Stage<kWarpColumns<kTile>>::kBytes};
+  unsigned char *staged = shared + warp * kStageBytesOfWarp;
 #pragma unroll
   for (int i = 0; i < kRowParts; ++i) {
     float part[kColumnParts<kTile> * 4];
@@ -94,8 +94,10 @@ GLANCE_DEVICE void store(const LoraParams &p, const OutputTile &tile, const Sums
     for (int j = 0; j < kColumnParts<kTile> * 4; ++j) part[j] = sums.of[i][j / 4][j % 4];
     const int row = warp / 2 * kWarpRows + i * kMmaRows;
     const int count = tile.rows - row < kMmaRows ? tile.rows - row : kMmaRows;
-    store_tile<T>(p.linears[tile.linear], part, tile.row + row, count,
-                  tile.column + warp % 2 * kWarpColumns<kTile>, stage, lane);
+    TileStore<T> to(p.linears[tile.linear], tile.row + row, count,
+                    tile.column + warp % 2 * kWarpColumns<kTile>, staged, lane);
+    to.begin();
+    to.store(part);
   }
 }
 

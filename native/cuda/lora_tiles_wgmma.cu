@@ -46,15 +46,16 @@ constexpr int kConsumerRegisters = 232;
 constexpr int kProducerBarrier = 1;
 constexpr int kStartBarrier = 2;
 
-using StoreStage = Stage<64>;
-
 template <int kTileN>
 struct Ring {
   static constexpr int kSlots = kTileN == 256 ? 4 : kTileN == 192 ? 5 : 6;
+  // Slots that the first consumer has before the second begins. Each holds on to two slots, its own
+  // and the one before, and one or more must be on their way.
+  static constexpr int kHeadStart = kSlots / 2 - 1;
   static constexpr int kLeftBytes = kTileRows * kSlotRowBytes;
   static constexpr int kRightBytes = kTileN * kSlotRowBytes;
   static constexpr int kSlotBytes = kLeftBytes + kRightBytes;
-  static constexpr int kStoreBytes = kConsumers * kWarps * StoreStage::kBytes;
+  static constexpr int kStoreBytes = kConsumers * kWarps * kStageBytesOfWarp;
   static constexpr int kBarrierBytes = 2 * kSlots * static_cast<int>(sizeof(Mbarrier));
   static constexpr size_t kSharedBytes = kSlots * kSlotBytes + kStoreBytes + kBarrierBytes;
 };
@@ -84,7 +85,7 @@ struct Shared {
   __device__ unsigned char *left(int slot) const { return base + slot * Ring<kTileN>::kSlotBytes; }
   __device__ unsigned char *right(int slot) const { return left(slot) + Ring<kTileN>::kLeftBytes; }
   __device__ unsigned char *store(int warp) const {
-    return base + Ring<kTileN>::kSlots * Ring<kTileN>::kSlotBytes + warp * StoreStage::kBytes;
+    return base + Ring<kTileN>::kSlots * Ring<kTileN>::kSlotBytes + warp * kStageBytesOfWarp;
   }
   __device__ Mbarrier *full(int slot) const {
     return reinterpret_cast<Mbarrier *>(store(kConsumers * kWarps)) + slot;
@@ -260,7 +261,7 @@ struct Product {
 
   // Over K. The first consumer's first tile lets the second one begin.
   __device__ void products(int32_t k, bool lets_begin, float (&sums)[kTileN / 2]) {
-    const int32_t head_start = lesser(k, (Ring<kTileN>::kSlots - 1) * kSlotK);
+    const int32_t head_start = lesser(k, Ring<kTileN>::kHeadStart * kSlotK);
     for (int32_t done = 0; done < k; done += kSlotK) {
       mbarrier_wait(shared.full(at->slot), at->parity);
       const uint64_t left = left_operand();
@@ -318,7 +319,7 @@ __device__ void consume(const LoraParams &p, const Shared<kTileN> &shared, int c
   const int warp = shuffle(thread / 32, 0);
   const int lane = thread % 32;
   const int first_row = consumer * (kTileRows / kConsumers) + warp * kStoreRows;
-  const StoreStage stage = {shared.store(consumer * kWarps + warp)};
+  unsigned char *staged = shared.store(consumer * kWarps + warp);
   Position<kTileN> at;
   bool first = true;
   if (consumer != 0) named_sync(kStartBarrier, kConsumers * kWarpgroup);
@@ -326,14 +327,16 @@ __device__ void consume(const LoraParams &p, const Shared<kTileN> &shared, int c
     const Unit unit = unit_at<kTileN>(p, u);
     const RowTileParams rows = row_tile_of(p, unit.row_pair * kCluster + static_cast<int>(block));
     const LinearParams &l = p.linears[unit.linear];
+    TileStore<T> store(l, rows.begin + first_row, lesser(rows.count - first_row, kStoreRows),
+                       unit.column, staged, lane);
+    store.begin();
     float sums[kTileN / 2];
     Product<T, kTileN> product = {shared, &at, consumer, lane};
     product.products(p.k, first && consumer == 0, sums);
     product.up(up_steps(p, l), sums);
     if (first) grid_dependency_wait();
     first = false;
-    store_tile<T>(l, sums, rows.begin + first_row, lesser(rows.count - first_row, kStoreRows),
-                  unit.column, stage, lane);
+    store.store(sums);
   }
 }
 
@@ -395,7 +398,8 @@ glance_status launch_tiles(const LoraParams &p, glance_dtype dtype, int32_t mult
 }
 
 // What a width costs: the turns that the clusters take, in units of 64 columns, times what a column
-// of it costs in hundredths. Narrower tiles read x more often, for which this charges an estimate.
+// of it costs in hundredths. Narrower tiles read x more often: of the L2 cache's bandwidth a column
+// takes 1 : 1.17 : 1.5, and these charge for most of that. An estimate.
 template <int kTileN>
 int64_t cost(const LoraParams &p, int32_t multiprocessors, int64_t column_cost) {
   const int32_t clusters = multiprocessors / kCluster;
@@ -403,19 +407,33 @@ int64_t cost(const LoraParams &p, int32_t multiprocessors, int64_t column_cost) 
   return turns * (kTileN / 64) * column_cost;
 }
 
+int32_t cheapest_width(const LoraParams &p, int32_t multiprocessors) {
+  const int64_t wide = cost<256>(p, multiprocessors, 100);
+  const int64_t medium = cost<192>(p, multiprocessors, 112);
+  const int64_t narrow = cost<128>(p, multiprocessors, 140);
+  if (narrow < wide && narrow < medium) return 128;
+  return medium < wide ? 192 : 256;
+}
+
+int32_t units_of_width(const LoraParams &p, int32_t width) {
+  if (width == 128) return unit_count<128>(p);
+  return width == 192 ? unit_count<192>(p) : unit_count<256>(p);
+}
+
 template <typename T>
-glance_status for_width(const LoraParams &p, glance_dtype dtype, cudaStream_t stream) {
+glance_status for_width(const LoraParams &p, glance_dtype dtype, int32_t tile_columns,
+                        cudaStream_t stream) {
   int32_t multiprocessors = 0;
   const glance_status status = multiprocessor_count(&multiprocessors);
   if (status != GLANCE_OK) return status;
-  const int64_t wide = cost<256>(p, multiprocessors, 100);
-  const int64_t medium = cost<192>(p, multiprocessors, 103);
-  const int64_t narrow = cost<128>(p, multiprocessors, 115);
-  if (narrow < wide && narrow < medium) {
-    return launch_tiles<T, 128>(p, dtype, multiprocessors, stream);
+  switch (tile_columns != 0 ? tile_columns : cheapest_width(p, multiprocessors)) {
+    case 128:
+      return launch_tiles<T, 128>(p, dtype, multiprocessors, stream);
+    case 192:
+      return launch_tiles<T, 192>(p, dtype, multiprocessors, stream);
+    default:
+      return launch_tiles<T, 256>(p, dtype, multiprocessors, stream);
   }
-  if (medium < wide) return launch_tiles<T, 192>(p, dtype, multiprocessors, stream);
-  return launch_tiles<T, 256>(p, dtype, multiprocessors, stream);
 }
 
 bool takes_tensor_copies(const void *data, int64_t stride, int32_t columns) {
@@ -439,10 +457,20 @@ const char *why_not_wgmma(const LoraParams &params, glance_dtype dtype) noexcept
   return nullptr;
 }
 
-glance_status lora_tiles_wgmma(const LoraParams &params, glance_dtype dtype,
+int32_t idle_with_wgmma(const LoraParams &params, int32_t tile_columns) noexcept {
+  int32_t multiprocessors = 0;
+  if (multiprocessor_count(&multiprocessors) != GLANCE_OK) return 0;
+  const int32_t width = tile_columns != 0 ? tile_columns : cheapest_width(params, multiprocessors);
+  const int32_t clusters = multiprocessors / kCluster;
+  const int32_t in_last_turn = units_of_width(params, width) % clusters;
+  const int32_t idle = multiprocessors - kCluster * in_last_turn;
+  return in_last_turn > 0 && idle >= multiprocessors / 2 ? idle : 0;
+}
+
+glance_status lora_tiles_wgmma(const LoraParams &params, glance_dtype dtype, int32_t tile_columns,
                                cudaStream_t stream) noexcept {
-  if (dtype == GLANCE_F16) return for_width<f16>(params, dtype, stream);
-  return for_width<bf16>(params, dtype, stream);
+  if (dtype == GLANCE_F16) return for_width<f16>(params, dtype, tile_columns, stream);
+  return for_width<bf16>(params, dtype, tile_columns, stream);
 }
 
 }  // namespace glance

@@ -180,24 +180,27 @@ GLANCE_DEVICE void mbarrier_arrive(Mbarrier *barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
                : "memory");
 }
-// Arrives at the barrier in the same place of another block of the cluster, or of this one.
+// Arrives at the barrier in the same place of another block of the cluster, or of this one. Only
+// this block sees what this thread wrote before: a release to the cluster would be a fence of the
+// whole device, and it is for slots that were read, not written.
 GLANCE_DEVICE void mbarrier_arrive_at(Mbarrier *barrier, uint32_t block) {
   asm volatile(
       "{\n"
       ".reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
       "}" ::"r"(shared_address(barrier)),
       "r"(block)
       : "memory");
 }
-// Waits for the end of the phase of this parity: 0 for the first, 1 for the second, 0 for ...
+// Waits for the end of the phase of this parity: 0 for the first, 1 for the second, 0 for ... What
+// threads of this block wrote before they arrived, and what copies wrote, can be seen then.
 GLANCE_DEVICE void mbarrier_wait(Mbarrier *barrier, uint32_t parity) {
   asm volatile(
       "{\n"
       ".reg .pred done;\n"
       "again:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again;\n"
       "}" ::"r"(shared_address(barrier)),
       "r"(parity)

@@ -1,30 +1,15 @@
 #include "cuda/tensor_map.h"
 
-#include <cuda_runtime_api.h>
-
 #include "core/status.h"
+#include "cuda/device.h"
 
 namespace glance {
-namespace {
-
-using Encode = decltype(&cuTensorMapEncodeTiled);
-
-// From the driver that the runtime has loaded, for the library must not need one to be loaded
-// itself.
-Encode find_encode() noexcept {
-  void *function = nullptr;
-  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
-                                                             12000, cudaEnableDefault, &found);
-  if (error != cudaSuccess || found != cudaDriverEntryPointSuccess) return nullptr;
-  return reinterpret_cast<Encode>(function);
-}
-
-}  // namespace
 
 bool describe_matrix(CUtensorMap *map, glance_dtype dtype, const void *data, int64_t rows,
                      int64_t columns, int64_t stride, int32_t box_rows) noexcept {
-  static const Encode encode = find_encode();
+  using Encode = decltype(&cuTensorMapEncodeTiled);
+  static const auto encode =
+      reinterpret_cast<Encode>(driver_function("cuTensorMapEncodeTiled", 12000));
   if (encode == nullptr) return false;
   const CUtensorMapDataType type =
       dtype == GLANCE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;

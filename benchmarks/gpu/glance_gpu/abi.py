@@ -54,7 +54,7 @@ class LoraLinearArgs(ctypes.Structure):
                 ("linears", POINTER(Linear)), ("ups", POINTER(Up)), ("adapters", AdapterTable), ("h", c_void_p),
                 ("h_stride", c_int64), ("linear_count", c_int32), ("dtype", c_int32), ("device", c_int32),
                 ("device_index", c_int32), ("workspace", c_void_p), ("workspace_bytes", c_int64),
-                ("matmul", c_int32), ("reserved", c_int32)]
+                ("matmul", c_int32), ("tile_columns", c_int32)]
 
 
 class LoraLinearBackwardArgs(ctypes.Structure):

@@ -55,6 +55,9 @@ typedef struct CUtensorMap_st {
 } CUtensorMap;
 static_assert(sizeof(CUtensorMap) == 128 && alignof(CUtensorMap) == 64);
 
+// For its type: cudaGetDriverEntryPointByVersion does not find it.
+CUresult cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active);
+
 // Matrices only, 16-byte swizzle atoms, element strides of 1; refuses what the driver refuses.
 CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t rank,
                                 void *global, const cuuint64_t *dimensions,

@@ -28,7 +28,7 @@ final class NativeLoraMatmul {
       args.linears(linears);
       args.ups(ups);
       args.matmul(Kernels.GLANCE_MATMUL_AUTO);
-      args.reserved(0);
+      args.tile_columns(0);
     }
   }
 
