@@ -97,7 +97,7 @@ public final class CudaLibraries {
               + " off the class path (building this project: mvn -Pcuda)");
     }
     if (kernelsLackCuda) {
-      steps.add("build the kernels where a CUDA toolkit of 12 or newer is (nvcc on PATH)");
+      steps.add("build the kernels where a CUDA toolkit of 12.5 or newer is (nvcc on PATH)");
     }
     steps.add("install the driver and whatever is not found above");
     return String.join("; ", steps);

@@ -11,7 +11,7 @@ import org.bytedeco.pytorch.global.torch;
  * The attentions that LibTorch has for tensors on a CUDA device, which the kernel library leaves to
  * it. The system property {@value #PROPERTY} names the one to use, {@code libtorch} by default.
  */
-public enum FusedAttention {
+enum FusedAttention {
   /** Whichever of its own LibTorch picks: FlashAttention, or memory-efficient attention in f32. */
   LIBTORCH {
     @Override
@@ -41,7 +41,7 @@ public enum FusedAttention {
   };
 
   /** The system property that names one, in any case; read when a model is loaded. */
-  public static final String PROPERTY = "glance.cuda.attention";
+  static final String PROPERTY = "glance.cuda.attention";
 
   private static final Object SWITCHES = new Object();
 
@@ -68,7 +68,7 @@ public enum FusedAttention {
    *
    * @throws IllegalArgumentException if there is none
    */
-  public static FusedAttention parse(String text) {
+  static FusedAttention parse(String text) {
     for (FusedAttention attention : values()) {
       if (attention.name().equalsIgnoreCase(text)) {
         return attention;

@@ -14,10 +14,13 @@ import org.glance4j.kernel.jni.Kernels;
  *
  * <p>q, k and v are of one type, f32, bf16 or (not on the CPU) f16, out is of any of them. Sums are
  * in f32; with 16-bit tensors the factors of both products have 16 bits, the softmax's weights
- * among them. {@link Backend#CPU} has a kernel of its own, {@link Backend#CUDA} runs a {@link
- * FusedAttention} of LibTorch's, and {@link Backend#TORCH} LibTorch's choice, on the CPU in f32,
- * where it is some 20 times slower in bf16. Tensors that require a gradient are refused: out is
- * written in place. arXiv 1706.03762.
+ * among them. Tensors that require a gradient are refused: out is written in place. arXiv
+ * 1706.03762.
+ *
+ * <p>{@link Backend#CPU} has a kernel of its own. {@link Backend#CUDA} runs LibTorch's choice of
+ * its fused attentions, or cuDNN's with the system property {@code glance.cuda.attention=cudnn}
+ * (bf16 and f16). {@link Backend#TORCH} runs LibTorch's choice, on the CPU in f32, where it is some
+ * 20 times slower in bf16.
  *
  * <p>Immutable and thread-safe.
  */
