@@ -315,7 +315,11 @@ inline glance_status launch_tiles(const LoraParams &p, void (*kernel)(LoraParams
   shape.grid = dim3(static_cast<unsigned>(tiles));
   shape.block = dim3(kTileThreads<kTile>);
   shape.shared_bytes = kStages<kTile> * kStageBytes<T, kTile>;
-  shape.overlaps_previous = p.h != nullptr && p.h_from_previous != 0;
+  int32_t capability = 0;
+  const glance_status status = compute_capability(&capability);
+  if (status != GLANCE_OK) return status;
+  // Devices before 9.0 cannot overlap kernels, and need not be asked to.
+  shape.overlaps_previous = capability >= 90 && p.h != nullptr && p.h_from_previous != 0;
   return cuda_status("lora_linear: launch", launch(shape, stream, kernel, p));
 }
 

@@ -102,7 +102,11 @@ TEST(LoraLinearRefusals, Numbers) {
   expect_refused("device",
                  [](LoraCall &c) { c.args.device = on_cuda() ? GLANCE_CPU : GLANCE_CUDA; });
   expect_refused("device_index", [](LoraCall &c) { c.args.device_index = -1; });
-  expect_refused("reserved", [](LoraCall &c) { c.args.reserved = 1; });
+  expect_refused("tile_columns", [](LoraCall &c) { c.args.tile_columns = 128; });
+  expect_refused("tile_columns", [](LoraCall &c) {
+    c.args.matmul = GLANCE_MATMUL_WGMMA;
+    c.args.tile_columns = 64;
+  });
   expect_refused("matmul", [](LoraCall &c) { c.args.matmul = -1; });
   expect_refused("matmul", [](LoraCall &c) { c.args.matmul = GLANCE_MATMUL_CUBLASLT + 1; });
   expect_refused("epilogue", [](LoraCall &c) { c.linears[0].epilogue = 3; });
@@ -144,12 +148,14 @@ TEST(LoraLinearRefusals, Strides) {
   expect_refused("y_stride", [](LoraCall &c) { c.linears[0].y_stride = 4; });
   expect_refused("gate_stride", [](LoraCall &c) { c.linears[1].gate_stride = 6; });
   expect_refused("residual_stride", [](LoraCall &c) { c.linears[1].residual_stride = 6; });
-  expect_refused("h_stride", [](LoraCall &c) { c.args.h_stride = 5; }, true);
+  expect_refused(
+      "h_stride", [](LoraCall &c) { c.args.h_stride = 5; }, true);
   expect_refused("x", [](LoraCall &c) { c.args.x_stride = kHuge; });
   expect_refused("y", [](LoraCall &c) { c.linears[0].y_stride = kHuge; });
   expect_refused("gate", [](LoraCall &c) { c.linears[1].gate_stride = kHuge; });
   expect_refused("residual", [](LoraCall &c) { c.linears[1].residual_stride = kHuge; });
-  expect_refused("h", [](LoraCall &c) { c.args.h_stride = kHuge; }, true);
+  expect_refused(
+      "h", [](LoraCall &c) { c.args.h_stride = kHuge; }, true);
 }
 
 TEST(LoraLinearRefusals, Alignment) {
@@ -159,7 +165,8 @@ TEST(LoraLinearRefusals, Alignment) {
   expect_refused("gate", [](LoraCall &c) { c.linears[1].gate = odd(c.linears[1].gate); });
   expect_refused("residual",
                  [](LoraCall &c) { c.linears[1].residual = odd(c.linears[1].residual); });
-  expect_refused("h", [](LoraCall &c) { c.args.h = odd(c.args.h); }, true);
+  expect_refused(
+      "h", [](LoraCall &c) { c.args.h = odd(c.args.h); }, true);
 }
 
 TEST(LoraLinearRefusals, MatricesThatDoNotFit) {
@@ -226,7 +233,8 @@ TEST(LoraLinearRefusals, OutputsThatOverlapInputs) {
   expect_refused("bias", [](LoraCall &c) { c.linears[1].bias = c.linears[0].y; });
   expect_refused("gate", [](LoraCall &c) { c.linears[1].gate = c.linears[1].y; });
   expect_refused("gate", [](LoraCall &c) { c.linears[1].gate = c.linears[0].y; });
-  expect_refused("h", [](LoraCall &c) { c.args.h = c.linears[1].y; }, true);
+  expect_refused(
+      "h", [](LoraCall &c) { c.args.h = c.linears[1].y; }, true);
   // In place with another stride, one row on, and another linear's output.
   expect_refused("residual", [](LoraCall &c) {
     c.linears[1].residual = c.linears[1].y;

@@ -241,6 +241,9 @@ class LoraCall {
     args.dtype = c.dtype;
     args.device = device();
     args.matmul = current_matmul();
+    // Each of its tiles in some of the cases.
+    constexpr int32_t kTileColumns[] = {0, 128, 192, 256};
+    if (args.matmul == GLANCE_MATMUL_WGMMA) args.tile_columns = kTileColumns[c.linears[0].n % 4];
   }
   LoraCall(const LoraCall &) = delete;
   LoraCall &operator=(const LoraCall &) = delete;
