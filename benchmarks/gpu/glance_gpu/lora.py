@@ -94,7 +94,7 @@ class LoraCall:
 
     def __init__(self, library: abi.Library, device: Device, tensors: LoraTensors, handles: LoraHandles | None = None,
                  matmul: int = abi.MATMUL_AUTO, with_adapters: bool = True, h: torch.Tensor | None = None,
-                 selection: torch.Tensor | None = None):
+                 selection: torch.Tensor | None = None, tile_columns: int = 0):
         self._library = library
         self._device = device
         self.tensors = tensors
@@ -102,7 +102,8 @@ class LoraCall:
         args = abi.LoraLinearArgs(
             struct_size=ctypes.sizeof(abi.LoraLinearArgs), x=tensors.x.data_ptr(), rows=tensors.rows,
             x_stride=stride(tensors.x), linears=self._linears(), linear_count=len(tensors.linears),
-            dtype=DTYPES[tensors.x.dtype], device=device.abi_device, device_index=device.index, matmul=matmul)
+            dtype=DTYPES[tensors.x.dtype], device=device.abi_device, device_index=device.index, matmul=matmul,
+            tile_columns=tile_columns)
         table = self._handles.table(tensors, selection)
         ups = self._ups()
         if with_adapters and tensors.adapters:

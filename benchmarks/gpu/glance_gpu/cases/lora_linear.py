@@ -30,6 +30,10 @@ def tensors_of(source: Source, shape: LinearShape) -> LoraTensors:
     return LoraTensors(source.normal(shape.rows, shape.k), linears, [adapter], [(0, shape.rows, 0)])
 
 
+# Of the wgmma matmul's output tiles. What suits a shape is an estimate in lora_tiles_wgmma.cu; these show it.
+TILE_COLUMNS = (128, 192, 256)
+
+
 def cost_of(shape: LinearShape, element: int) -> Cost:
     n, r = sum(shape.ns), shape.rank * len(shape.ns)
     residual = shape.rows * n if shape.epilogue == abi.EPILOGUE_GATED_RESIDUAL else 0
@@ -63,6 +67,9 @@ def contenders(context: Context, shape: LinearShape, dtype: torch.dtype, copies:
     found = [torch_way(CUBLAS, plain_linear, plain), glance(GLANCE, fused)]
     found += [glance(f"glance {name}", fused, optional=True, matmul=matmul)
               for name, matmul in context.matmuls.items() if matmul != context.matmul]
+    if abi.MATMUL_WGMMA in context.matmuls.values():
+        found += [glance(f"glance wgmma {columns}", fused, optional=True, matmul=abi.MATMUL_WGMMA, tile_columns=columns)
+                  for columns in TILE_COLUMNS]
     found += [glance("glance, h given", from_h, h=True), glance(NO_ADAPTER, plain, with_adapters=False),
               torch_way(PEFT, peft_linear, fused), torch_way(TWO_GEMMS, two_gemms, fused)]
     return found
