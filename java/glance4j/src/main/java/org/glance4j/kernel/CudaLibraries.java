@@ -74,7 +74,7 @@ public final class CudaLibraries {
         "kernels: "
             + NativeLibrary.path()
             + (architectures.isEmpty()
-                ? ", built without CUDA (no nvcc was found)"
+                ? ", built without CUDA (no nvcc was found, or GLANCE_CUDA=1 was not set)"
                 : ", for " + architectures));
     lines.add(
         "LibTorch: "
