@@ -66,21 +66,26 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t turn = int64_t{gridDim.x} * kVectors * kThreads;
   for (int64_t first = int64_t{blockIdx.x} * kVectors * kThreads + threadIdx.x; first < total;
        first += turn) {
+    // A division costs more than the rest, and all registers that are in use around it; one long
+    // row needs none.
     Place places[kVectors];
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t index = first + v * kThreads;
+      const int64_t row = p.rows == 1 ? 0 : index / per_row;
+      places[v] = {row, (index - row * per_row) * kCount};
+    }
     float latents[kVectors][kCount];
     float positive[kVectors][kCount];
     float negative[kVectors][kCount];
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) {
-      const int64_t index = first + v * kThreads;
-      if (index >= total) continue;
-      // A division costs more than the rest; one long row needs none.
-      const int64_t row = p.rows == 1 ? 0 : index / per_row;
-      places[v] = {row, (index - row * per_row) * kCount};
-      load_elements(latents[v], p.latents + row * p.latents_stride + places[v].column);
-      load_elements(positive[v], p.positive + row * p.positive_stride + places[v].column);
+      if (first + v * kThreads >= total) continue;
+      const Place at = places[v];
+      load_elements(latents[v], p.latents + at.row * p.latents_stride + at.column);
+      load_elements(positive[v], p.positive + at.row * p.positive_stride + at.column);
       if constexpr (kCfg) {
-        load_elements(negative[v], p.negative + row * p.negative_stride + places[v].column);
+        load_elements(negative[v], p.negative + at.row * p.negative_stride + at.column);
       }
     }
 #pragma unroll

@@ -128,19 +128,22 @@ __global__ void __launch_bounds__(kThreads) qk_norm_rope_heads(const RopeParams 
   const Share share = {int64_t{lane} * kCount, int64_t{lanes} * kCount, idle ? 0 : p.dim};
   const In *q = static_cast<const In *>(p.q) + from;
   const In *k = static_cast<const In *>(p.k) + from;
-  // What is usually all a lane has of the three is on its way before the first is used.
+  // What is usually all a lane has of q and k is on its way before it is used, and so is v's before
+  // k is: with all three the square root's slow path would have registers to save on some devices.
   const bool any = share.first < share.dim;
   float q_first[kCount] = {};
   float k_first[kCount] = {};
-  float v_first[kCount] = {};
   if (any) {
     load<kAligned>(q_first, q + share.first);
     load<kAligned>(k_first, k + share.first);
-    if (p.v != nullptr) load<kAligned>(v_first, static_cast<const In *>(p.v) + from + share.first);
   }
   const float *rotation = p.rotation + token * p.dim;
   norm_and_rotate<kAligned>(q, q_first, static_cast<const In *>(p.q_weight), rotation,
                             static_cast<Out *>(p.q_out) + to, share, lanes, p.epsilon);
+  float v_first[kCount] = {};
+  if (any && p.v != nullptr) {
+    load<kAligned>(v_first, static_cast<const In *>(p.v) + from + share.first);
+  }
   norm_and_rotate<kAligned>(k, k_first, static_cast<const In *>(p.k_weight), rotation,
                             static_cast<Out *>(p.k_out) + to, share, lanes, p.epsilon);
   if (p.v == nullptr || !any) return;
