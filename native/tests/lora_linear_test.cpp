@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/lora_oracle.h"
@@ -168,6 +169,35 @@ TEST(LoraLinear, LargeSizes) {
       if (HasFatalFailure()) return;
     }
   }
+}
+
+// Every stage of a ring of buffers in shared memory is used several times, over several tiles.
+TEST(LoraLinear, ManyStepsOverK) {
+  for (const int64_t n : {525, 526, 527}) {  // each of the wgmma matmul's tiles
+    LoraCase c;
+    c.rows = 300;
+    c.k = 13 * 64 + 8;
+    c.aligned = true;
+    c.adapters = 1;
+    c.segments = std::vector<glance_segment>{{0, 300, 0, 0}};
+    c.linears = {{n, true, GLANCE_EPILOGUE_NONE, 1, false, {16}}};
+    c.dtype = GLANCE_BF16;
+    check_case(c, glance_test::first_seed());
+    if (HasFatalFailure()) return;
+  }
+}
+
+// On CUDA a new thread has no context yet.
+TEST(LoraLinear, FirstCallOfAThread) {
+  std::thread([] {
+    LoraCase c;
+    c.rows = 130;
+    c.k = 64;
+    c.aligned = true;
+    c.linears = {{129, false, GLANCE_EPILOGUE_NONE, 1, false, {}}};
+    c.dtype = GLANCE_BF16;
+    check_case(c, glance_test::first_seed());
+  }).join();
 }
 
 TEST(LoraLinear, EveryRankAlone) {
