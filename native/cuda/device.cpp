@@ -43,6 +43,11 @@ glance_status multiprocessor_count(int32_t *count) noexcept {
   return attribute_of_current(known, cudaDevAttrMultiProcessorCount, count);
 }
 
+glance_status most_shared_bytes(int32_t *bytes) noexcept {
+  static std::atomic<int32_t> known[kKnownDevices];
+  return attribute_of_current(known, cudaDevAttrMaxSharedMemoryPerBlockOptin, bytes);
+}
+
 glance_status compute_capability(int32_t *capability) noexcept {
   static std::atomic<int32_t> majors[kKnownDevices];
   static std::atomic<int32_t> minors[kKnownDevices];

@@ -11,8 +11,10 @@ namespace glance {
 // GLANCE_OK, or GLANCE_CUDA_ERROR with the runtime's own words after what.
 glance_status cuda_status(const char *what, cudaError_t error) noexcept;
 
-// Of the calling thread's current device. Both are asked for once.
+// Of the calling thread's current device. Each is asked for once.
 glance_status multiprocessor_count(int32_t *count) noexcept;
+// Of shared memory, that a block may have.
+glance_status most_shared_bytes(int32_t *bytes) noexcept;
 // 10 * major + minor of its compute capability.
 glance_status compute_capability(int32_t *capability) noexcept;
 

@@ -126,19 +126,9 @@ struct Limits {
   int32_t shared_bytes;
 };
 
-glance_status limits_of(int device, Limits *limits) noexcept {
-  int count = 0;
-  int bytes = 0;
-  glance_status status =
-      cuda_status("modulated_norm: cudaDeviceGetAttribute",
-                  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-  if (status == GLANCE_OK) {
-    status = cuda_status(
-        "modulated_norm: cudaDeviceGetAttribute",
-        cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  }
-  *limits = {count, bytes};
-  return status;
+glance_status limits_of_device(Limits *limits) noexcept {
+  const glance_status status = multiprocessor_count(&limits->multiprocessors);
+  return status == GLANCE_OK ? most_shared_bytes(&limits->shared_bytes) : status;
 }
 
 // Rows to a block for so many rows, with `together` blocks on a multiprocessor, or 0 if too few
@@ -281,7 +271,7 @@ glance_status run_with_h(const glance_modulated_norm_args &a, const Limits &limi
 template <typename T>
 glance_status run(const glance_modulated_norm_args &a, cudaStream_t stream) noexcept {
   Limits limits;
-  const glance_status status = limits_of(a.device_index, &limits);
+  const glance_status status = limits_of_device(&limits);
   if (status != GLANCE_OK) return status;
   if (a.h == nullptr || h_columns(a.adapters) == 0) return run_norm<T>(a, limits, stream);
   return run_with_h<T>(a, limits, stream);
