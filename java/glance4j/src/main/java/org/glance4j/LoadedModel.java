@@ -15,7 +15,6 @@ import org.glance4j.model.DenoiseTask;
 import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
-import org.glance4j.model.flux.FluxModel;
 import org.glance4j.schedule.Phase;
 import org.glance4j.schedule.Schedule;
 import org.glance4j.schedule.ScheduleSpec;
@@ -48,13 +47,8 @@ record LoadedModel(
     }
     Backend backend = options.backend().resolve();
     FlowStep flowStep = FlowStep.on(backend, FlowStep.Rounding.ONCE);
-    ScalarType dtype = options.dtype() == DType.BF16 ? ScalarType.BFloat16 : ScalarType.Float;
-    DeviceMemory.require(
-        backend,
-        folder.toString(),
-        FluxModel.loadBytes(folder, dtype, backend),
-        "load it as bf16 if that is what its files have");
-    ImageModel model = openModel(folder, dtype, backend);
+    ImageModel model = ImageModels.open(folder, options.dtype(), backend);
+    ScalarType dtype = ImageModels.scalarType(options.dtype());
     Map<Phase, LoraAdapter> adapters = new EnumMap<>(Phase.class);
     try {
       if (options.slowLora() != null) {
@@ -67,18 +61,6 @@ record LoadedModel(
     } catch (RuntimeException e) {
       adapters.values().forEach(LoraAdapter::close);
       model.close();
-      throw e;
-    }
-  }
-
-  private static ImageModel openModel(Path folder, ScalarType dtype, Backend backend) {
-    try {
-      return FluxModel.open(folder, dtype, backend);
-    } catch (RuntimeException e) {
-      if (DeviceMemory.isExhausted(e)) {
-        throw new DeviceOutOfMemoryException(
-            folder + " needs more memory than there is; load it as bf16, or another model", e);
-      }
       throw e;
     }
   }

@@ -1,0 +1,42 @@
+package org.glance4j;
+
+import java.nio.file.Path;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Backend;
+import org.glance4j.model.ImageModel;
+import org.glance4j.model.flux.FluxModel;
+
+/** Opens model folders of every family. */
+public final class ImageModels {
+  private ImageModels() {}
+
+  /**
+   * Opens a Hugging Face diffusers folder.
+   *
+   * @param backend where the transformer runs; {@link Backend#TORCH} records gradients
+   * @throws ModelFormatException if a file is missing, damaged or not supported
+   * @throws DeviceOutOfMemoryException if there is not memory enough for it
+   */
+  public static ImageModel open(Path folder, DType dtype, Backend backend) {
+    ScalarType type = scalarType(dtype);
+    DeviceMemory.require(
+        backend,
+        folder.toString(),
+        FluxModel.loadBytes(folder, type, backend),
+        "load it as bf16 if that is what its files have");
+    try {
+      return FluxModel.open(folder, type, backend);
+    } catch (RuntimeException e) {
+      if (DeviceMemory.isExhausted(e)) {
+        throw new DeviceOutOfMemoryException(
+            folder + " needs more memory than there is; load it as bf16, or another model", e);
+      }
+      throw e;
+    }
+  }
+
+  /** What LibTorch calls {@code dtype}. */
+  public static ScalarType scalarType(DType dtype) {
+    return dtype == DType.BF16 ? ScalarType.BFloat16 : ScalarType.Float;
+  }
+}
