@@ -90,9 +90,10 @@ public final class Latents {
 
   /** Writes a safetensors file with one f32 tensor {@code latents} [1, tokens, channels]. */
   public void write(Path path) throws IOException {
-    AtomicFile.write(
-        path,
-        out -> SafetensorsWriter.write(out, TENSOR, new long[] {1, tokens, channels}, values));
+    try (PointerScope scope = new PointerScope()) {
+      Map<String, Tensor> tensors = Map.of(TENSOR, toTensor());
+      AtomicFile.write(path, out -> SafetensorsWriter.write(out, tensors, Map.of()));
+    }
   }
 
   /** Copies a tensor of shape [tokens, channels]. */

@@ -7,11 +7,17 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
 
-/** Writes safetensors files that hold one float32 tensor. */
+/** Writes safetensors files. The same tensors and metadata give the same bytes. */
 public final class SafetensorsWriter {
   /** Data begins at a multiple of this, as other writers do, so that readers can map it. */
   private static final int ALIGNMENT = 8;
+
+  private static final int CHUNK_BYTES = 1 << 20;
 
   private SafetensorsWriter() {}
 
@@ -19,35 +25,59 @@ public final class SafetensorsWriter {
    * Writes one file.
    *
    * @param out receives the file; not closed
-   * @param name the tensor's name
-   * @param shape its shape; the product is {@code values.length}
-   * @param values its elements in row-major order
+   * @param tensors by name, on any device; written in the map's order
+   * @param metadata for the header's {@code __metadata__}, in the map's order; none if empty
    */
-  public static void write(OutputStream out, String name, long[] shape, float[] values)
+  public static void write(
+      OutputStream out, Map<String, Tensor> tensors, Map<String, String> metadata)
       throws IOException {
-    byte[] header = header(name, shape, values.length * (long) Float.BYTES);
+    byte[] header = header(tensors, metadata);
     int padding = Math.floorMod(-header.length, ALIGNMENT);
-    ByteBuffer buffer =
-        ByteBuffer.allocate(Long.BYTES + header.length + padding + values.length * Float.BYTES)
-            .order(ByteOrder.LITTLE_ENDIAN)
-            .putLong(header.length + (long) padding)
-            .put(header)
-            .put(" ".repeat(padding).getBytes(StandardCharsets.US_ASCII));
-    buffer.asFloatBuffer().put(values);
-    out.write(buffer.array());
+    ByteBuffer length = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    out.write(length.putLong(header.length + (long) padding).array());
+    out.write(header);
+    out.write(" ".repeat(padding).getBytes(StandardCharsets.US_ASCII));
+    for (Tensor tensor : tensors.values()) {
+      writeData(out, tensor);
+    }
   }
 
-  private static byte[] header(String name, long[] shape, long bytes) throws IOException {
+  private static byte[] header(Map<String, Tensor> tensors, Map<String, String> metadata)
+      throws IOException {
     JsonMapper json = new JsonMapper();
     ObjectNode root = json.createObjectNode();
-    ObjectNode tensor = root.putObject(name).put("dtype", "F32");
-    for (long size : shape) {
-      tensor.withArray("shape").add(size);
+    if (!metadata.isEmpty()) {
+      ObjectNode texts = root.putObject("__metadata__");
+      metadata.forEach(texts::put);
     }
-    if (shape.length == 0) {
-      tensor.putArray("shape");
+    long begin = 0;
+    for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
+      Tensor tensor = entry.getValue();
+      long end = begin + tensor.numel() * tensor.element_size();
+      ObjectNode node =
+          root.putObject(entry.getKey())
+              .put("dtype", SafetensorsDtype.name(tensor.scalar_type().intern()));
+      node.putArray("shape");
+      for (long d = 0; d < tensor.dim(); d++) {
+        node.withArray("shape").add(tensor.size(d));
+      }
+      node.putArray("data_offsets").add(begin).add(end);
+      begin = end;
     }
-    tensor.putArray("data_offsets").add(0).add(bytes);
     return json.writeValueAsBytes(root);
+  }
+
+  private static void writeData(OutputStream out, Tensor tensor) throws IOException {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor contiguous = tensor.detach().cpu().contiguous();
+      long bytes = contiguous.numel() * contiguous.element_size();
+      BytePointer data = new BytePointer(contiguous.data_ptr());
+      byte[] chunk = new byte[(int) Math.min(bytes, CHUNK_BYTES)];
+      for (long at = 0; at < bytes; at += chunk.length) {
+        int count = (int) Math.min(chunk.length, bytes - at);
+        data.position(at).get(chunk, 0, count);
+        out.write(chunk, 0, count);
+      }
+    }
   }
 }
