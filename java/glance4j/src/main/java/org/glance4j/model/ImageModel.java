@@ -1,8 +1,11 @@
 package org.glance4j.model;
 
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.schedule.SigmaShift;
 
@@ -33,6 +36,15 @@ public interface ImageModel extends AutoCloseable {
   /** How many channels a token of the packed latents has. */
   int latentChannels();
 
+  /** The linears of the transformer that an adapter may change, by name. */
+  Map<String, LinearShape> linears();
+
+  /**
+   * The names of those linears that the published recipe (arXiv 2512.02899) adapts in this family
+   * of models, in the order of {@link #linears()}.
+   */
+  List<String> glanceTargets();
+
   /** Loads an adapter made for this model's transformer. */
   LoraAdapter loadAdapter(Path file, ScalarType dtype);
 
@@ -44,6 +56,15 @@ public interface ImageModel extends AutoCloseable {
 
   /** Makes the transformer ready for one generation. */
   Denoiser denoiser(DenoiseTask task);
+
+  /**
+   * Encodes a picture with the VAE.
+   *
+   * @param picture pixels on the CPU, u8 [height, width, 3]; both sides multiples of {@link
+   *     #sizeMultiple()}
+   * @throws IllegalArgumentException if it is no such picture
+   */
+  PictureLatents encode(Tensor picture);
 
   /** Decodes packed latents [1, tokens, channels] to pixels on the CPU, u8 [height, width, 3]. */
   Tensor decode(Tensor latents, ImageSize size);

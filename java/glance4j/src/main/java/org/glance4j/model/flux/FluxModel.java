@@ -3,12 +3,14 @@ package org.glance4j.model.flux;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.function.UnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.Backend;
+import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraFile;
 import org.glance4j.model.Conditioning;
@@ -16,6 +18,7 @@ import org.glance4j.model.DenoiseTask;
 import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
+import org.glance4j.model.PictureLatents;
 import org.glance4j.model.vae.AutoencoderKl;
 import org.glance4j.model.vae.Pixels;
 import org.glance4j.schedule.SigmaShift;
@@ -25,6 +28,9 @@ import org.glance4j.weights.ModelInventory;
 /** A FLUX.1 model folder ({@code FluxPipeline}): all its parts, checked to fit each other. */
 public final class FluxModel implements ImageModel {
   private static final int RGB_CHANNELS = 3;
+
+  /** How the names of the linears end that the published recipe adapts. */
+  private static final List<String> TARGETS = List.of(".to_q", ".to_k", ".to_v", ".to_out.0");
 
   private final SigmaShift sigmaShift;
   private final FluxPromptEncoder promptEncoder;
@@ -156,6 +162,18 @@ public final class FluxModel implements ImageModel {
   }
 
   @Override
+  public Map<String, LinearShape> linears() {
+    return transformer.linears();
+  }
+
+  @Override
+  public List<String> glanceTargets() {
+    return linears().keySet().stream()
+        .filter(name -> TARGETS.stream().anyMatch(name::endsWith))
+        .toList();
+  }
+
+  @Override
   public LoraAdapter loadAdapter(Path file, ScalarType dtype) {
     return LoraFile.load(file, dtype, transformer.linears());
   }
@@ -177,6 +195,11 @@ public final class FluxModel implements ImageModel {
   @Override
   public Denoiser denoiser(DenoiseTask task) {
     return new FluxDenoiser(transformer, task, layout(task.size()));
+  }
+
+  @Override
+  public PictureLatents encode(Tensor picture) {
+    return PictureEncoder.encode(vae, transformer.backend(), picture, sizeMultiple());
   }
 
   @Override

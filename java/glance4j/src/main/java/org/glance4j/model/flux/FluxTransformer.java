@@ -119,9 +119,14 @@ public final class FluxTransformer implements AutoCloseable {
     return dtype;
   }
 
+  /** Where this model computes: never {@link Backend#AUTO}. */
+  public Backend backend() {
+    return linears.backend();
+  }
+
   /** {@code tensor} where this model computes: see {@link Backend#place}. */
   Tensor place(Tensor tensor) {
-    return linears.backend().place(tensor);
+    return backend().place(tensor);
   }
 
   /** The linears an adapter may change, by name. */
