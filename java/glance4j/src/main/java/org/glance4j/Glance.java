@@ -8,6 +8,7 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.BooleanSupplier;
 import org.glance4j.kernel.NativeRuntime;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A loaded text-to-image model: the way in. For example
@@ -24,7 +25,9 @@ import org.glance4j.kernel.NativeRuntime;
  * machine and version with the same options.
  */
 public final class Glance implements AutoCloseable {
-  private final LoadedModel loaded;
+  /** Replaced by who holds the turn. */
+  private volatile LoadedModel loaded;
+
   private final PromptCache prompts;
   private final ReentrantLock turn = new ReentrantLock(true);
   private final ExecutorService worker = Executors.newSingleThreadExecutor(Glance::workerThread);
@@ -129,6 +132,34 @@ public final class Glance implements AutoCloseable {
   }
 
   /**
+   * Replaces the adapters of this model, whose weights stay where they are. Takes its turn with
+   * generations: those under way and before it in the queue still use the old ones, which are then
+   * freed. If a file cannot be used, the old adapters stay.
+   *
+   * @param slow the SLOW phase's adapter file, or null for none
+   * @param fast the FAST phase's adapter file, or null for none
+   * @param scale see {@link GlanceOptions#loraScale()}
+   * @throws ModelFormatException if a file is missing, damaged or not for this model
+   * @throws IllegalStateException if this is closed, or if called by a generation's listener
+   */
+  public void useAdapters(@Nullable Path slow, @Nullable Path fast, double scale) {
+    if (turn.isHeldByCurrentThread()) {
+      throw new IllegalStateException(
+          "a listener cannot replace the adapters its own generation uses; do it after generate");
+    }
+    turn.lock();
+    try {
+      requireOpen();
+      LoadedModel old = loaded;
+      loaded =
+          old.withAdapters(
+              old.options().toBuilder().slowLora(slow).fastLora(fast).loraScale(scale).build());
+    } finally {
+      turn.unlock();
+    }
+  }
+
+  /**
    * Frees the model. Idempotent; may be called from any thread at any time: a generation under way
    * stops before its next step, and this waits for it (unless it is called by that generation's own
    * listener).
@@ -152,8 +183,9 @@ public final class Glance implements AutoCloseable {
     turn.lock();
     try {
       checkStop(stopRequested);
-      ImageRequest completed = loaded.complete(request);
-      return new Generator(loaded, prompts, completed, () -> checkStop(stopRequested)).run();
+      LoadedModel model = loaded;
+      ImageRequest completed = model.complete(request);
+      return new Generator(model, prompts, completed, () -> checkStop(stopRequested)).run();
     } finally {
       if (closed) {
         release();

@@ -45,6 +45,17 @@ public record GlanceOptions(
     return new Builder();
   }
 
+  /** A builder that starts from these options. */
+  public Builder toBuilder() {
+    return new Builder()
+        .dtype(dtype)
+        .backend(backend)
+        .threads(threads)
+        .slowLora(slowLora)
+        .fastLora(fastLora)
+        .loraScale(loraScale);
+  }
+
   /** Collects options; not thread-safe. */
   public static final class Builder {
     private DType dtype = DType.F32;

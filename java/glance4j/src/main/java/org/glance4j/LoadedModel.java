@@ -48,6 +48,15 @@ record LoadedModel(
     Backend backend = options.backend().resolve();
     FlowStep flowStep = FlowStep.on(backend, FlowStep.Rounding.ONCE);
     ImageModel model = ImageModels.open(folder, options.dtype(), backend);
+    try {
+      return new LoadedModel(source, options, model, loadAdapters(model, options), flowStep);
+    } catch (RuntimeException e) {
+      model.close();
+      throw e;
+    }
+  }
+
+  private static Map<Phase, LoraAdapter> loadAdapters(ImageModel model, GlanceOptions options) {
     ScalarType dtype = ImageModels.scalarType(options.dtype());
     Map<Phase, LoraAdapter> adapters = new EnumMap<>(Phase.class);
     try {
@@ -57,12 +66,22 @@ record LoadedModel(
       if (options.fastLora() != null) {
         adapters.put(Phase.FAST, model.loadAdapter(options.fastLora(), dtype));
       }
-      return new LoadedModel(source, options, model, adapters, flowStep);
+      return adapters;
     } catch (RuntimeException e) {
       adapters.values().forEach(LoraAdapter::close);
-      model.close();
       throw e;
     }
+  }
+
+  /**
+   * This model with the adapters of {@code changed} in place of its own, which are freed: this
+   * object must not be used after that. If the new ones cannot be loaded nothing has changed.
+   */
+  LoadedModel withAdapters(GlanceOptions changed) {
+    Map<Phase, LoraAdapter> loaded = loadAdapters(model, changed);
+    model.releaseAdapters();
+    adapters.values().forEach(LoraAdapter::close);
+    return new LoadedModel(source, changed, model, loaded, flowStep);
   }
 
   /** Where the model runs: never {@link Backend#AUTO}. */

@@ -179,7 +179,10 @@ final class AdapterPacks implements AutoCloseable {
     return rank;
   }
 
-  /** Frees all packed adapters. Idempotent; no call may be using them. */
+  /**
+   * Frees all packed adapters. Idempotent; no call may be using them. A mix that is used again is
+   * packed again.
+   */
   @Override
   public synchronized void close() {
     packs.values().forEach(pack -> pack.ifPresent(AdapterPacks::close));

@@ -48,6 +48,12 @@ public interface ImageModel extends AutoCloseable {
   /** Loads an adapter made for this model's transformer. */
   LoraAdapter loadAdapter(Path file, ScalarType dtype);
 
+  /**
+   * Frees what was made of adapters for the kernels. What an adapter that is used again needs is
+   * made again; no denoiser may be in use.
+   */
+  void releaseAdapters();
+
   /** Encodes a prompt to {@code textTokens} tokens. */
   Conditioning encode(String prompt, int textTokens);
 

@@ -130,6 +130,11 @@ public final class Linears implements AutoCloseable {
     return new PackedLinears.Packed(slice, packed, bias(slice));
   }
 
+  /** Frees what the linears taken made of adapters; nothing may be running. */
+  public void releaseAdapters() {
+    taken.forEach(LoraLinears::releaseAdapters);
+  }
+
   /** Frees what the linears taken hold beside the weights. Idempotent; nothing may be running. */
   @Override
   public void close() {

@@ -50,6 +50,9 @@ public sealed interface LoraLinears extends AutoCloseable permits TorchLinears, 
    */
   Tensor forward(Tensor x, AdapterChoice mix, Tensor gate, Tensor residual);
 
+  /** Frees what was made of adapters; what is used again is made again. No call may be running. */
+  void releaseAdapters();
+
   /** Frees what these linears hold beside the model's weights. Idempotent. */
   @Override
   void close();

@@ -120,8 +120,13 @@ final class PackedLinears implements LoraLinears {
   }
 
   @Override
+  public void releaseAdapters() {
+    calls.forEach(call -> call.adapters().close());
+  }
+
+  @Override
   public void close() {
     linears.forEach(linear -> linear.weight().close());
-    calls.forEach(call -> call.adapters().close());
+    releaseAdapters();
   }
 }

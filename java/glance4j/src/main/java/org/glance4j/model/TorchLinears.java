@@ -78,6 +78,11 @@ final class TorchLinears implements LoraLinears {
   }
 
   @Override
+  public void releaseAdapters() {
+    // Nothing is made of them.
+  }
+
+  @Override
   public void close() {
     // The tensors are the model's weights.
   }

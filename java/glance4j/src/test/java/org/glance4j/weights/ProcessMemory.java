@@ -7,13 +7,13 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Assumptions;
 
 /** What Linux says of this process's memory. */
-final class ProcessMemory {
+public final class ProcessMemory {
   private static final Path PROC = Path.of("/proc/self");
 
   private ProcessMemory() {}
 
   /** Resident bytes, mapped files included. */
-  static long residentBytes() {
+  public static long residentBytes() {
     return read("status")
             .lines()
             .filter(line -> line.startsWith("VmRSS:"))

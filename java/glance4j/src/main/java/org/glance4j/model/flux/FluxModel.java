@@ -179,6 +179,11 @@ public final class FluxModel implements ImageModel {
   }
 
   @Override
+  public void releaseAdapters() {
+    transformer.releaseAdapters();
+  }
+
+  @Override
   public Conditioning encode(String prompt, int textTokens) {
     try (PointerScope scope = new PointerScope()) {
       return FluxConditioning.retain(promptEncoder.encode(prompt, null, textTokens));

@@ -144,6 +144,11 @@ public final class FluxTransformer implements AutoCloseable {
     Linears.check(linears.shapes(), dtype, adapter);
   }
 
+  /** Frees what was made of adapters for the kernels; nothing may be running. */
+  public void releaseAdapters() {
+    linears.releaseAdapters();
+  }
+
   /**
    * The rotations for {@code textTokens} text tokens followed by the image tokens of {@code size}.
    * They belong to this model, which keeps those of the last few sizes.
