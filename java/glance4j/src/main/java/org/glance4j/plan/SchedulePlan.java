@@ -1,0 +1,78 @@
+package org.glance4j.plan;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import org.glance4j.AtomicFile;
+import org.glance4j.schedule.PhaseSigma;
+import org.glance4j.schedule.ScheduleSpec;
+
+/**
+ * A schedule chosen for a model, and what speaks for it. Immutable.
+ *
+ * @param inputs what it was planned for
+ * @param steps the phase and sigma of each, decreasing: at least one SLOW, then at least one FAST
+ * @param stepCurvature the mean curvature over each step
+ * @param curvature along the fine trajectories
+ * @param error of this schedule, see {@link SchedulePlanner}
+ * @param others the errors of published schedules of as many steps
+ */
+public record SchedulePlan(
+    PlanInputs inputs,
+    List<PhaseSigma> steps,
+    List<Double> stepCurvature,
+    Curvature curvature,
+    double error,
+    List<ScheduleError> others) {
+
+  /**
+   * A schedule's error on the planning prompts.
+   *
+   * @param schedule its text form, as {@link ScheduleSpec#parse} reads it
+   * @param error the square root of the mean over prompts of {@code |x - x_50|^2 / |x_50|^2}, where
+   *     x are the final latents and x_50 those of 50 steps
+   */
+  public record ScheduleError(String schedule, double error) {}
+
+  /** Copies the lists. */
+  public SchedulePlan {
+    steps = List.copyOf(steps);
+    stepCurvature = List.copyOf(stepCurvature);
+    others = List.copyOf(others);
+  }
+
+  /** The schedule, for a request. */
+  public ScheduleSpec spec() {
+    return ScheduleSpec.custom(steps);
+  }
+
+  /** How many of the steps are SLOW. */
+  public int slowSteps() {
+    return PlanText.slowSteps(steps);
+  }
+
+  /** Where step {@code index} ends: the next one's sigma, or 0. */
+  public float nextSigma(int index) {
+    return index + 1 < steps.size() ? steps.get(index + 1).sigma() : 0;
+  }
+
+  /** Why the slow phase ends where it does, in one sentence. */
+  public String splitReason() {
+    return PlanText.splitReason(this);
+  }
+
+  /** The text that {@link ScheduleSpec#read} reads, with comments that say where it is from. */
+  public String text() {
+    return PlanText.file(this);
+  }
+
+  /**
+   * Writes {@link #text} as UTF-8; the file is whole or not there.
+   *
+   * @throws IOException if it cannot be written
+   */
+  public void write(Path file) throws IOException {
+    AtomicFile.write(file, out -> out.write(text().getBytes(StandardCharsets.UTF_8)));
+  }
+}
