@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.model.ImageModel;
+import org.glance4j.model.ImageSize;
 import org.glance4j.model.flux.FluxModel;
 
 /** Opens model folders of every family. */
@@ -33,6 +34,21 @@ public final class ImageModels {
       }
       throw e;
     }
+  }
+
+  /**
+   * As {@link #open}, for training adapters: gradients are recorded.
+   *
+   * @param checkpointing true to recompute each block's activations in the backward pass
+   */
+  public static ImageModel openForTraining(
+      Path folder, DType dtype, Backend backend, boolean checkpointing) {
+    return open(folder, dtype, Backend.TORCH);
+  }
+
+  /** The size of picture that the model in {@code folder} was made for, without loading it. */
+  public static ImageSize defaultSize(Path folder) {
+    return FluxModel.defaultSize(folder);
   }
 
   /** What LibTorch calls {@code dtype}. */

@@ -30,7 +30,7 @@ record OfficialSpec() implements ScheduleSpec {
   }
 
   /** The nearest bfloat16, ties to even; for finite values. */
-  private static float toBfloat16(float value) {
+  static float toBfloat16(float value) {
     int bits = Float.floatToRawIntBits(value);
     int half = 0x7fff + ((bits >>> 16) & 1);
     return Float.intBitsToFloat((bits + half) & 0xffff0000);

@@ -21,6 +21,7 @@ import org.glance4j.model.ImageSize;
 import org.glance4j.model.PictureLatents;
 import org.glance4j.model.vae.AutoencoderKl;
 import org.glance4j.model.vae.Pixels;
+import org.glance4j.model.vae.VaeConfig;
 import org.glance4j.schedule.SigmaShift;
 import org.glance4j.weights.ModelIndex;
 import org.glance4j.weights.ModelInventory;
@@ -128,7 +129,17 @@ public final class FluxModel implements ImageModel {
 
   @Override
   public ImageSize defaultSize() {
-    return new ImageSize(vae.config().sampleSize(), vae.config().sampleSize());
+    return defaultSize(vae.config());
+  }
+
+  /** The size of picture that the model in {@code folder} was made for, without loading it. */
+  public static ImageSize defaultSize(Path folder) {
+    Path vae = ModelIndex.read(folder).componentFolder("vae");
+    return defaultSize(VaeConfig.read(vae.resolve("config.json")));
+  }
+
+  private static ImageSize defaultSize(VaeConfig config) {
+    return new ImageSize(config.sampleSize(), config.sampleSize());
   }
 
   @Override

@@ -1,0 +1,79 @@
+package org.glance4j.train;
+
+import java.util.List;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.model.DenoiseTask;
+import org.glance4j.model.ImageModel;
+import org.glance4j.model.ImageSize;
+import org.glance4j.schedule.Schedule;
+
+/** The training of one adapter on a frozen model: forward, backward, clip, AdamW. */
+final class Expert {
+  /** What a step showed: see {@link TrainingStep}. */
+  record Outcome(double loss, double gradientNorm) {}
+
+  private final ImageModel model;
+  private final ImageSize size;
+  private final TrainingRecipe recipe;
+  private final AdamW optimiser;
+  private final TrainableAdapter adapter;
+  private final ExampleSource examples;
+
+  Expert(
+      ImageModel model,
+      ImageSize size,
+      TrainingRecipe recipe,
+      TrainableAdapter adapter,
+      ExampleSource examples) {
+    this.model = model;
+    this.size = size;
+    this.recipe = recipe;
+    this.optimiser = AdamW.published(recipe.weightDecay());
+    this.adapter = adapter;
+    this.examples = examples;
+  }
+
+  /** Takes step {@code index}, from 0, of the training. */
+  Outcome step(int index) {
+    adapter.zeroGradients();
+    double loss = 0;
+    for (int i = 0; i < recipe.batch(); i++) {
+      try (PointerScope scope = new PointerScope()) {
+        Tensor part = loss(examples.at(index, i, adapter)).div(new Scalar(recipe.batch()));
+        loss += part.item_double();
+        part.backward();
+      }
+    }
+    requireFinite(index, loss);
+    double norm =
+        adapter.step(optimiser, recipe.learningRate(index), recipe.maxGradientNorm(), index + 1);
+    return new Outcome(loss, norm);
+  }
+
+  private void requireFinite(int index, double loss) {
+    if (!Double.isFinite(loss)) {
+      throw new IllegalStateException(
+          "the loss is %s at step %d: training diverged; lower the learning rate %s"
+              .formatted(loss, index + 1, recipe.learningRate()));
+    }
+  }
+
+  /** The mean square of {@code prediction - target}, with its graph. */
+  private Tensor loss(Example example) {
+    DenoiseTask task =
+        new DenoiseTask(
+            example.prompt(),
+            example.negative(),
+            size,
+            recipe.guidance(),
+            new Schedule("training", List.of(example.step())),
+            adapter.mixes());
+    Tensor velocity =
+        model.denoiser(task).velocity(0, example.latents()).combined(recipe.studentCfg());
+    return torch.mse_loss(velocity.to(ScalarType.Float), example.target());
+  }
+}
