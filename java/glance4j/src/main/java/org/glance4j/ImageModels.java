@@ -51,6 +51,17 @@ public final class ImageModels {
     return FluxModel.defaultSize(folder);
   }
 
+  /**
+   * About how many bytes training an adapter takes, the model included.
+   *
+   * @param batch 2 if the student is trained with CFG, otherwise 1
+   */
+  public static long trainingBytes(
+      Path folder, DType dtype, ImageSize size, int rank, int batch, boolean checkpointing) {
+    return FluxModel.loadBytes(folder, scalarType(dtype), Backend.TORCH)
+        + FluxModel.trainingBytes(folder, size, rank, batch, checkpointing);
+  }
+
   /** What LibTorch calls {@code dtype}. */
   public static ScalarType scalarType(DType dtype) {
     return dtype == DType.BF16 ? ScalarType.BFloat16 : ScalarType.Float;

@@ -16,6 +16,7 @@ import picocli.CommandLine.ScopeType;
     subcommands = {
       GenerateCommand.class,
       RepeatCommand.class,
+      TrainCommand.class,
       InspectCommand.class,
       DoctorCommand.class,
       HelpCommand.class

@@ -4,8 +4,8 @@ import java.util.concurrent.TimeUnit;
 import org.glance4j.Glance;
 
 /**
- * Ends a generation between two steps when the process is asked to stop (Ctrl-C, SIGTERM): native
- * code must not be running while the process takes its libraries down.
+ * Ends a generation or a training between two steps when the process is asked to stop (Ctrl-C,
+ * SIGTERM): native code must not be running while the process takes its libraries down.
  */
 final class ShutdownGuard implements AutoCloseable {
   private static final int PATIENCE_SECONDS = 10;
@@ -14,12 +14,19 @@ final class ShutdownGuard implements AutoCloseable {
   private final Thread hook;
 
   ShutdownGuard(Glance glance) {
-    this.hook = new Thread(() -> stop(glance), "glance-shutdown");
+    this(glance::close);
+  }
+
+  /**
+   * @param stop asks the work to end and returns when it has
+   */
+  ShutdownGuard(Runnable stop) {
+    this.hook = new Thread(() -> run(stop), "glance-shutdown");
     Runtime.getRuntime().addShutdownHook(hook);
   }
 
-  private static void stop(Glance glance) {
-    Thread closing = new Thread(glance::close, "glance-close");
+  private static void run(Runnable stop) {
+    Thread closing = new Thread(stop, "glance-close");
     closing.setDaemon(true);
     closing.start();
     try {

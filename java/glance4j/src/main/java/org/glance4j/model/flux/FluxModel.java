@@ -30,6 +30,15 @@ import org.glance4j.weights.ModelInventory;
 public final class FluxModel implements ImageModel {
   private static final int RGB_CHANNELS = 3;
 
+  /** Vectors of the model's width that a block keeps of a token for the backward pass. */
+  private static final long KEPT_IN_A_BLOCK = 40;
+
+  /** Linears of a block that the published recipe adapts. */
+  private static final long ADAPTED_IN_A_BLOCK = 4;
+
+  /** The parameters, their gradients and two means. */
+  private static final long COPIES_OF_AN_ADAPTER = 4;
+
   /** How the names of the linears end that the published recipe adapts. */
   private static final List<String> TARGETS = List.of(".to_q", ".to_k", ".to_v", ".to_out.0");
 
@@ -254,6 +263,30 @@ public final class FluxModel implements ImageModel {
               : convertedBytes(component, dtype);
     }
     return bytes;
+  }
+
+  /**
+   * About how much memory training an adapter takes, beside {@link #loadBytes}: activations kept
+   * for the backward pass, the adapter with its gradients and means, and the VAE at work.
+   *
+   * @param batch 2 if the student is trained with CFG, otherwise 1
+   * @param checkpointing true if blocks are computed again in the backward pass
+   */
+  public static long trainingBytes(
+      Path folder, ImageSize size, int rank, int batch, boolean checkpointing) {
+    ModelIndex index = ModelIndex.read(folder);
+    FluxConfig config =
+        FluxConfig.read(index.componentFolder("transformer").resolve("config.json"));
+    VaeConfig vae = VaeConfig.read(index.componentFolder("vae").resolve("config.json"));
+    FluxLatents layout =
+        FluxLatents.forImage(vae.latentChannels(), vae.scale(), size.height(), size.width());
+    long blocks = config.layers() + (long) config.singleLayers();
+    long keptBlocks = checkpointing ? 1 : blocks;
+    long tokens = layout.tokens() + (long) FluxPromptEncoder.MAX_TEXT_TOKENS;
+    long vectors = batch * tokens * (keptBlocks * KEPT_IN_A_BLOCK + blocks);
+    long adapter = blocks * ADAPTED_IN_A_BLOCK * 2 * rank * COPIES_OF_AN_ADAPTER;
+    return (long) config.width() * Float.BYTES * (vectors + adapter)
+        + AutoencoderKl.decodeBytes(vae, size.height(), size.width());
   }
 
   private static long convertedBytes(Path component, ScalarType dtype) {

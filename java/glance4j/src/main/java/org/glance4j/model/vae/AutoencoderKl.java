@@ -105,6 +105,11 @@ public final class AutoencoderKl implements AutoCloseable {
    * @param width of the image, in pixels
    */
   public long decodeBytes(int height, int width) {
+    return decodeBytes(config, height, width);
+  }
+
+  /** {@link #decodeBytes(int, int)} of a VAE that is not loaded. */
+  public static long decodeBytes(VaeConfig config, int height, int width) {
     List<Integer> channels = config.blockChannels();
     long widest = channels.get(Math.min(1, channels.size() - 1));
     return COPIES_AT_FINEST * widest * height * width * Float.BYTES;
