@@ -22,6 +22,8 @@ import sys
 import time
 from pathlib import Path
 
+from diffusers_generate import parse_size, reply
+
 # Which of 50 steps each expert trains on (the paper's numbering starts at 1).
 PHASES = {"slow": [1, 3, 5, 7, 9], "fast": [11, 21, 31, 41, 50]}
 BASE_STEPS = 50
@@ -108,11 +110,11 @@ class Sample:
 
     def __init__(self, torch, pipe, args):
         self.torch = torch
-        height, _, width = args.size.lower().partition("x")
+        height, width = parse_size(args.size)
         self.generator = torch.Generator("cpu").manual_seed(args.seed)
         with torch.no_grad():
             self.text = pipe.encode_prompt(args.caption, None, max_sequence_length=args.max_text_tokens)[:2]
-            self.latents = encode(pipe, args.image, int(height), int(width or height), self.generator)
+            self.latents = encode(pipe, args.image, height, width, self.generator)
         tokens = self.latents.shape[2] * self.latents.shape[3] // 4
         self.timesteps = phase_timesteps(torch, pipe, tokens)[args.phase]
 
@@ -140,14 +142,6 @@ def phase_timesteps(torch, pipe, image_tokens):
                          config.max_shift)
     pipe.scheduler.set_timesteps(sigmas=numpy.linspace(1, 1 / BASE_STEPS, BASE_STEPS), mu=mu)
     return {phase: pipe.scheduler.timesteps[torch.tensor(steps) - 1] for phase, steps in PHASES.items()}
-
-
-def reply(line, file=None):
-    text = json.dumps(line, ensure_ascii=False)
-    print(text, flush=True)
-    if file:
-        with open(file, "a", encoding="utf-8") as out:
-            out.write(text + "\n")
 
 
 def timed(trainer, sample, steps):
