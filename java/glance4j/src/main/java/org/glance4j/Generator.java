@@ -51,7 +51,8 @@ final class Generator {
     this.stopCheck = stopCheck;
     this.size = loaded.size(request);
     this.schedule = loaded.schedule(request);
-    this.cfg = request.cfg() > 1 ? Cfg.plain((float) request.cfg()) : Cfg.NONE;
+    double scale = Objects.requireNonNull(request.cfg());
+    this.cfg = scale > 1 ? Cfg.plain((float) scale) : Cfg.NONE;
   }
 
   Generation run() {
@@ -59,7 +60,7 @@ final class Generator {
     DeviceMemory.require(
         loaded.backend(),
         "a " + size + " picture, beside the weights,",
-        model.workspaceBytes(size, request.cfg() > 1 ? 2 : 1, schedule.size()),
+        model.workspaceBytes(size, perStep(), schedule.size()),
         "ask for a smaller one");
     try (InferenceMode inference = new InferenceMode(true);
         PointerScope scope = new PointerScope();
@@ -82,7 +83,7 @@ final class Generator {
     int textTokens = Objects.requireNonNull(request.maxTextTokens());
     Conditioning positive = prompts.get(request.prompt(), textTokens);
     Conditioning negative = null;
-    if (request.cfg() > 1) {
+    if (perStep() > 1) {
       String text = request.negativePrompt() == null ? "" : request.negativePrompt();
       negative = prompts.get(text, textTokens);
     }
@@ -127,7 +128,7 @@ final class Generator {
       Supplier<BufferedImage> preview =
           () -> {
             Tensor clean =
-                latents.sub(velocity.combined(request.cfg()), new Scalar(step.nextSigma()));
+                latents.sub(velocity.combined(cfg.scale()), new Scalar(step.nextSigma()));
             return GeneratedImage.bufferedImage(size.width(), size.height(), pixels(clean));
           };
       listener.onStep(
@@ -171,14 +172,18 @@ final class Generator {
   }
 
   private GenerationStats stats(long start) {
-    int perStep = request.cfg() > 1 ? 2 : 1;
     return new GenerationStats(
         textSeconds,
         denoiseSeconds,
         decodeSeconds,
         secondsSince(start),
-        schedule.size() * perStep * request.imageCount(),
+        schedule.size() * perStep() * request.imageCount(),
         schedule.steps());
+  }
+
+  /** Evaluations a step. */
+  private int perStep() {
+    return cfg.mode() == Cfg.Mode.NONE ? 1 : 2;
   }
 
   private DeviceOutOfMemoryException tooLarge(@Nullable RuntimeException cause) {

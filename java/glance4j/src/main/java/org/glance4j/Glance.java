@@ -87,9 +87,14 @@ public final class Glance implements AutoCloseable {
     return model == null ? loadBundled(recipe.options()) : load(model, recipe.options());
   }
 
+  /** How the model is loaded now: with the preset's name and adapters where one is in force. */
+  public GlanceOptions options() {
+    return loaded.inForce();
+  }
+
   /**
-   * {@code request} with everything it leaves open filled in: size, schedule, text tokens. {@link
-   * #generate} does this itself.
+   * {@code request} with everything it leaves open filled in: size, schedule, cfg, text tokens.
+   * {@link #generate} does this itself.
    *
    * @throws IllegalArgumentException if the request does not fit this model; the message says the
    *     value and the fix
@@ -134,7 +139,8 @@ public final class Glance implements AutoCloseable {
   /**
    * Replaces the adapters of this model, whose weights stay where they are. Takes its turn with
    * generations: those under way and before it in the queue still use the old ones, which are then
-   * freed. If a file cannot be used, the old adapters stay.
+   * freed. If a file cannot be used, the old adapters stay. After this the model is as if it had
+   * been loaded with these adapters and {@link Preset#NONE}.
    *
    * @param slow the SLOW phase's adapter file, or null for none
    * @param fast the FAST phase's adapter file, or null for none
@@ -153,7 +159,12 @@ public final class Glance implements AutoCloseable {
       LoadedModel old = loaded;
       loaded =
           old.withAdapters(
-              old.options().toBuilder().slowLora(slow).fastLora(fast).loraScale(scale).build());
+              old.options().toBuilder()
+                  .slowLora(slow)
+                  .fastLora(fast)
+                  .loraScale(scale)
+                  .preset(Preset.NONE)
+                  .build());
     } finally {
       turn.unlock();
     }

@@ -8,6 +8,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * How a model is loaded. Immutable.
  *
+ * <p>The caller's own adapters, even one, take the place of a preset's.
+ *
  * @param dtype the type the model runs in; default {@link DType#F32}
  * @param backend who runs the kernels; default {@link Backend#AUTO}
  * @param threads CPU threads for LibTorch and the kernels, process-wide; 0, the default, leaves
@@ -17,6 +19,8 @@ import org.jspecify.annotations.Nullable;
  * @param loraScale multiplies each adapter's own scale (alpha / rank where the file carries alpha,
  *     otherwise 1); default 1. The Glance authors train with alpha = 4 * rank but save no alpha: 4
  *     gives their files the trained strength
+ * @param preset the model's {@link Preset} to use: its name, or {@link Preset#NONE}; null, the
+ *     default, for its preset {@code default}, or none if it has no such or an adapter is given
  */
 public record GlanceOptions(
     DType dtype,
@@ -24,7 +28,8 @@ public record GlanceOptions(
     int threads,
     @Nullable Path slowLora,
     @Nullable Path fastLora,
-    double loraScale) {
+    double loraScale,
+    @Nullable String preset) {
   /** All defaults. */
   public static final GlanceOptions DEFAULTS = builder().build();
 
@@ -40,6 +45,11 @@ public record GlanceOptions(
     }
   }
 
+  /** True if an adapter is given. */
+  public boolean hasAdapters() {
+    return slowLora != null || fastLora != null;
+  }
+
   /** A builder with all defaults. */
   public static Builder builder() {
     return new Builder();
@@ -53,7 +63,8 @@ public record GlanceOptions(
         .threads(threads)
         .slowLora(slowLora)
         .fastLora(fastLora)
-        .loraScale(loraScale);
+        .loraScale(loraScale)
+        .preset(preset);
   }
 
   /** Collects options; not thread-safe. */
@@ -64,6 +75,7 @@ public record GlanceOptions(
     private @Nullable Path slowLora;
     private @Nullable Path fastLora;
     private double loraScale = 1;
+    private @Nullable String preset;
 
     private Builder() {}
 
@@ -103,9 +115,15 @@ public record GlanceOptions(
       return this;
     }
 
+    /** See {@link GlanceOptions#preset()}. */
+    public Builder preset(@Nullable String name) {
+      this.preset = name;
+      return this;
+    }
+
     /** The options, checked. */
     public GlanceOptions build() {
-      return new GlanceOptions(dtype, backend, threads, slowLora, fastLora, loraScale);
+      return new GlanceOptions(dtype, backend, threads, slowLora, fastLora, loraScale, preset);
     }
   }
 }

@@ -10,8 +10,9 @@ import org.jspecify.annotations.Nullable;
  *
  * @param prompt what to draw; may be empty
  * @param negativePrompt what to steer away from; needs {@code cfg} above 1; null means empty
- * @param cfg classifier-free guidance {@code g} in {@code v = v_neg + g * (v_pos - v_neg)}; 1, the
- *     default, is off; above 1 each step costs two evaluations
+ * @param cfg classifier-free guidance {@code g} in {@code v = v_neg + g * (v_pos - v_neg)}; 1 is
+ *     off; above 1 each step costs two evaluations; null for that of the model's {@link Preset} if
+ *     the schedule is null too and the preset has one, otherwise 1
  * @param guidance FLUX.1-dev's distilled guidance, an input of the model; default 3.5; models
  *     without the input ignore it
  * @param width in pixels; null for the model's own
@@ -19,8 +20,8 @@ import org.jspecify.annotations.Nullable;
  * @param seed of the initial noise: the same as {@code torch.Generator("cpu").manual_seed(seed)};
  *     image {@code i} of a request uses {@code seed + i}; default 0
  * @param imageCount how many images, at least 1
- * @param schedule the steps to walk; null for the model's own (50 plain steps, or Glance 5+5 where
- *     both adapters are loaded)
+ * @param schedule the steps to walk; null for the model's own (that of its {@link Preset}; without
+ *     one, 50 plain steps, or Glance 5+5 where both adapters are loaded)
  * @param maxTextTokens how many text tokens the T5 encoder sees; null for the model's own
  * @param initialLatents packed latents to start from in place of the seed's noise, or null
  * @param listener is told of each step, or null
@@ -28,7 +29,7 @@ import org.jspecify.annotations.Nullable;
 public record ImageRequest(
     String prompt,
     @Nullable String negativePrompt,
-    double cfg,
+    @Nullable Double cfg,
     double guidance,
     @Nullable Integer width,
     @Nullable Integer height,
@@ -41,9 +42,11 @@ public record ImageRequest(
   /** Checks what can be checked without a model. */
   public ImageRequest {
     Objects.requireNonNull(prompt, "prompt");
-    requireAtLeast("cfg", cfg, 1);
+    if (cfg != null) {
+      requireAtLeast("cfg", cfg, 1);
+    }
     requireAtLeast("guidance", guidance, 0);
-    if (negativePrompt != null && cfg == 1) {
+    if (negativePrompt != null && cfg != null && cfg == 1) {
       throw new IllegalArgumentException(
           "a negative prompt has no effect with cfg 1; set cfg above 1, for example 3.5");
     }
@@ -89,7 +92,7 @@ public record ImageRequest(
   public static final class Builder {
     private final String prompt;
     private @Nullable String negativePrompt;
-    private double cfg = 1;
+    private @Nullable Double cfg;
     private double guidance = 3.5;
     private @Nullable Integer width;
     private @Nullable Integer height;
@@ -111,7 +114,7 @@ public record ImageRequest(
     }
 
     /** See {@link ImageRequest#cfg()}. */
-    public Builder cfg(double value) {
+    public Builder cfg(@Nullable Double value) {
       this.cfg = value;
       return this;
     }

@@ -24,7 +24,8 @@ import org.jspecify.annotations.Nullable;
  * A model with its adapters, and what a request leaves to them.
  *
  * @param source the folder as the caller named it, or null for the bundled model
- * @param options how it was loaded
+ * @param options how it was loaded, the preset named
+ * @param preset what requests that leave their schedule open take, or null
  * @param model the model itself
  * @param adapters by the phase they serve
  * @param flowStep the update of the latents, on the backend asked for
@@ -32,6 +33,7 @@ import org.jspecify.annotations.Nullable;
 record LoadedModel(
     @Nullable Path source,
     GlanceOptions options,
+    @Nullable Preset preset,
     ImageModel model,
     Map<Phase, LoraAdapter> adapters,
     FlowStep flowStep)
@@ -45,11 +47,16 @@ record LoadedModel(
     if (options.threads() > 0) {
       NativeRuntime.setThreads(options.threads());
     }
+    // Before the weights, which may take minutes.
+    Preset preset = Preset.choose(folder, options);
+    GlanceOptions named =
+        options.toBuilder().preset(preset == null ? Preset.NONE : preset.name()).build();
     Backend backend = options.backend().resolve();
     FlowStep flowStep = FlowStep.on(backend, FlowStep.Rounding.ONCE);
     ImageModel model = ImageModels.open(folder, options.dtype(), backend);
     try {
-      return new LoadedModel(source, options, model, loadAdapters(model, options), flowStep);
+      Map<Phase, LoraAdapter> adapters = loadAdapters(model, inForce(named, preset));
+      return new LoadedModel(source, named, preset, model, adapters, flowStep);
     } catch (RuntimeException e) {
       model.close();
       throw e;
@@ -73,15 +80,31 @@ record LoadedModel(
     }
   }
 
+  /** The options with the adapters that are used written out. */
+  GlanceOptions inForce() {
+    return inForce(options, preset);
+  }
+
+  private static GlanceOptions inForce(GlanceOptions options, @Nullable Preset preset) {
+    return preset == null || options.hasAdapters()
+        ? options
+        : options.toBuilder()
+            .slowLora(preset.slowLora())
+            .fastLora(preset.fastLora())
+            .loraScale(options.loraScale() * preset.loraScale())
+            .build();
+  }
+
   /**
-   * This model with the adapters of {@code changed} in place of its own, which are freed: this
-   * object must not be used after that. If the new ones cannot be loaded nothing has changed.
+   * This model with the adapters of {@code changed}, and no preset, in place of its own, which are
+   * freed: this object must not be used after that. If the new ones cannot be loaded nothing has
+   * changed.
    */
   LoadedModel withAdapters(GlanceOptions changed) {
     Map<Phase, LoraAdapter> loaded = loadAdapters(model, changed);
     model.releaseAdapters();
     adapters.values().forEach(LoraAdapter::close);
-    return new LoadedModel(source, changed, model, loaded, flowStep);
+    return new LoadedModel(source, changed, null, model, loaded, flowStep);
   }
 
   /** Where the model runs: never {@link Backend#AUTO}. */
@@ -108,11 +131,14 @@ record LoadedModel(
       throw new IllegalArgumentException(
           "maxTextTokens %d must be in 1...%d".formatted(textTokens, model.maxTextTokens()));
     }
+    Preset used = request.schedule() == null ? preset : null;
+    Double cfg = request.cfg() == null && used != null ? used.cfg() : request.cfg();
     ImageRequest completed =
         request.toBuilder()
+            .cfg(cfg == null ? 1 : cfg)
             .width(size.width())
             .height(size.height())
-            .schedule(request.schedule() == null ? defaultSchedule() : request.schedule())
+            .schedule(request.schedule() == null ? defaultSchedule(size) : request.schedule())
             .maxTextTokens(textTokens)
             .build();
     requireBothAdapters(schedule(completed));
@@ -135,8 +161,8 @@ record LoadedModel(
   /** What each phase applies. */
   Map<Phase, AdapterMix> mixes() {
     Map<Phase, AdapterMix> mixes = new EnumMap<>(Phase.class);
-    adapters.forEach(
-        (phase, adapter) -> mixes.put(phase, AdapterMix.of(adapter, options.loraScale())));
+    double scale = inForce().loraScale();
+    adapters.forEach((phase, adapter) -> mixes.put(phase, AdapterMix.of(adapter, scale)));
     return mixes;
   }
 
@@ -146,7 +172,11 @@ record LoadedModel(
     model.close();
   }
 
-  private ScheduleSpec defaultSchedule() {
+  private ScheduleSpec defaultSchedule(ImageSize size) {
+    if (preset != null) {
+      int own = model.imageTokens(model.defaultSize());
+      return preset.schedule().resized(model.sigmaShift(), own, model.imageTokens(size));
+    }
     if (adapters.isEmpty()) {
       return ScheduleSpec.base(BASE_STEPS);
     }

@@ -15,7 +15,8 @@ import org.jspecify.annotations.Nullable;
  * JSON in the text chunk {@value #KEYWORD}. Immutable.
  *
  * @param model the model folder as the caller named it, or null for the bundled model
- * @param options how the model was loaded; {@code threads} is not kept
+ * @param options how the model was loaded; {@code threads} is not kept. A preset's adapters are
+ *     kept by its name only, so that the model may be found elsewhere
  * @param request the request for this one image, with nothing left to the model's defaults; its
  *     listener is not kept
  * @param customLatents true if the image started from the caller's own latents, which the recipe
@@ -60,6 +61,7 @@ public record Recipe(
     json.put("slow_lora", text(options.slowLora()));
     json.put("fast_lora", text(options.fastLora()));
     json.put("lora_scale", options.loraScale());
+    json.put("preset", options.preset());
     json.put("dtype", options.dtype().toString());
     json.put("backend", options.backend().toString());
     return json.toString();
@@ -86,6 +88,8 @@ public record Recipe(
             .slowLora(path(json, "slow_lora"))
             .fastLora(path(json, "fast_lora"))
             .loraScale(json.path("lora_scale").asDouble(1))
+            // Older pictures were made without presets.
+            .preset(json.has("preset") ? string(json, "preset") : Preset.NONE)
             .build();
     return new Recipe(
         path(json, "model"), options, request, json.path("custom_latents").asBoolean());

@@ -196,6 +196,7 @@ class GlanceTest {
     try (Glance glance = Glance.load(TestModels.TINY)) {
       assertSays(glance, request().height(1000), "height 1000 must be a multiple of 16");
       assertSays(glance, request().height(1000), "992 or 1008");
+      assertSays(glance, request().negativePrompt("x"), "set cfg above 1");
       assertSays(glance, request().width(-16), "width -16");
       assertSays(glance, request().maxTextTokens(0), "0");
       assertSays(glance, request().maxTextTokens(513), "513");
@@ -203,7 +204,8 @@ class GlanceTest {
     }
     assertThrows(IllegalArgumentException.class, () -> request().cfg(Double.NaN).build());
     assertThrows(IllegalArgumentException.class, () -> request().imageCount(0).build());
-    assertThrows(IllegalArgumentException.class, () -> request().negativePrompt("x").build());
+    assertThrows(
+        IllegalArgumentException.class, () -> request().cfg(1.0).negativePrompt("x").build());
   }
 
   @Test

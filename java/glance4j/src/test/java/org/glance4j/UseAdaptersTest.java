@@ -4,6 +4,7 @@ import static org.glance4j.reference.ErrorAssert.assertError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -24,7 +25,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-@Timeout(value = 120, unit = TimeUnit.SECONDS)
+@Timeout(value = 300, unit = TimeUnit.SECONDS)
 class UseAdaptersTest {
   private static final ScheduleSpec TWO_STEPS = ScheduleSpec.parse("custom:[slow 1.0, fast 0.6]");
 
@@ -41,13 +42,13 @@ class UseAdaptersTest {
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.TestBackends#all")
   void swappedAdaptersDrawAsThoseLoadedAfresh(Backend backend) {
-    GlanceOptions none = GlanceOptions.builder().backend(backend).build();
+    GlanceOptions none = GlanceOptions.builder().backend(backend).preset("none").build();
     GlanceOptions both = none.toBuilder().slowLora(slow).fastLora(fast).loraScale(0.5).build();
     byte[] plain = draw(none);
     byte[] adapted = draw(both);
     assertFalse(Arrays.equals(plain, adapted));
     try (Glance glance = Glance.load(TestModels.TINY, none)) {
-      glance.useAdapters(fast, slow, 2);
+      glance.useAdapters(/* slow= */ fast, /* fast= */ slow, 2);
       assertFalse(Arrays.equals(adapted, draw(glance).rgb()));
       glance.useAdapters(slow, fast, 0.5);
       GeneratedImage image = draw(glance);
@@ -81,12 +82,12 @@ class UseAdaptersTest {
   @Test
   void memoryStaysFlatOverManySwaps() {
     try (Glance glance = Glance.load(TestModels.TINY)) {
-      swap(glance, 40);
+      swap(glance, 20);
       long before = ProcessMemory.residentBytes();
       swap(glance, 200);
       long grown = ProcessMemory.residentBytes() - before;
-      // 200 swaps read 120 MB and pack as much again.
-      assertTrue(grown < 64L << 20, "grew by " + grown + " bytes");
+      // 200 swaps read 120 MB and pack as much again; what the collector frees late shows too.
+      assertTrue(grown < 16L << 20, "grew by " + grown + " bytes");
     }
   }
 
@@ -114,7 +115,7 @@ class UseAdaptersTest {
           CompletableFuture.runAsync(() -> glance.useAdapters(slow, fast, 1));
       assertThrows(TimeoutException.class, () -> swapped.get(100, TimeUnit.MILLISECONDS));
       go.countDown();
-      assertEquals(GlanceOptions.DEFAULTS, running.get().image().recipe().options());
+      assertNull(running.get().image().recipe().options().slowLora());
       swapped.get();
       assertEquals(slow, draw(glance).recipe().options().slowLora());
     }
@@ -130,7 +131,7 @@ class UseAdaptersTest {
   private void swap(Glance glance, int times) {
     for (int i = 0; i < times; i++) {
       glance.useAdapters(i % 2 == 0 ? slow : fast, i % 2 == 0 ? fast : slow, 1);
-      draw(glance);
+      glance.generate(request().size(16, 16).build());
     }
   }
 
@@ -146,7 +147,11 @@ class UseAdaptersTest {
   }
 
   private static GeneratedImage draw(Glance glance) {
-    return glance.generate(ImageRequest.builder("panda").schedule(TWO_STEPS).build()).image();
+    return glance.generate(request().build()).image();
+  }
+
+  private static ImageRequest.Builder request() {
+    return ImageRequest.builder("panda").schedule(TWO_STEPS);
   }
 
   private static void awaitQuietly(CountDownLatch latch) {

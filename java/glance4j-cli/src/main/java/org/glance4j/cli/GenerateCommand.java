@@ -44,7 +44,7 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Option(
       names = "--json",
-      description = "Print one line of JSON: files, seconds, steps, phases, peak memory.")
+      description = "Print one line of JSON: files, seconds, preset, steps, phases, peak memory.")
   boolean json;
 
   @Spec CommandSpec spec = CommandSpec.create();
@@ -71,7 +71,9 @@ final class GenerateCommand implements Callable<Integer> {
       progress.close();
       List<Path> files = write(generation.images());
       if (json) {
-        spec.commandLine().getOut().println(Report.json(generation, files, loadSeconds));
+        spec.commandLine()
+            .getOut()
+            .println(Report.json(generation, glance.options(), files, loadSeconds));
       } else {
         files.forEach(file -> spec.commandLine().getOut().println(file));
       }

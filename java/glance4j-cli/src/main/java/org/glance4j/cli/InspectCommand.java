@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.Glance;
+import org.glance4j.Preset;
 import org.glance4j.weights.ModelInventory;
 import org.glance4j.weights.ModelInventory.Component;
 import org.glance4j.weights.SafetensorsHeader;
@@ -33,7 +34,8 @@ final class InspectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    ModelInventory inventory = ModelInventory.of(path == null ? Glance.bundledModelFolder() : path);
+    Path inspected = path == null ? Glance.bundledModelFolder() : path;
+    ModelInventory inventory = ModelInventory.of(inspected);
     PrintWriter out = spec.commandLine().getOut();
     inventory.components().forEach(component -> print(out, component));
     out.printf(
@@ -45,6 +47,7 @@ final class InspectCommand implements Callable<Integer> {
         megabytes(inventory.bytesAs(ScalarType.BFloat16)));
     out.println(
         "Text encoders whose files have the type asked for are used in place, without a second copy.");
+    Preset.readAll(inspected).values().forEach(preset -> print(out, preset));
     out.flush();
     return 0;
   }
@@ -64,6 +67,21 @@ final class InspectCommand implements Callable<Integer> {
     for (TensorInfo tensor : component.tensors()) {
       out.printf("  %-6s %-20s %s%n", tensor.dtypeName(), tensor.shape(), tensor.name());
     }
+  }
+
+  private static void print(PrintWriter out, Preset preset) {
+    out.printf(
+        "preset %s: %s, cfg %s%n",
+        preset.name(), preset.schedule(), preset.cfg() == null ? 1.0 : preset.cfg());
+    if (preset.hasAdapters()) {
+      out.printf(
+          "  slow %s, fast %s, scale %s%n",
+          name(preset.slowLora()), name(preset.fastLora()), preset.loraScale());
+    }
+  }
+
+  private static String name(@Nullable Path adapter) {
+    return adapter == null ? "none" : String.valueOf(adapter.getFileName());
   }
 
   private static String megabytes(long bytes) {

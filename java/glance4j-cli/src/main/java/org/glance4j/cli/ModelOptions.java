@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import org.glance4j.DType;
 import org.glance4j.Glance;
 import org.glance4j.GlanceOptions;
+import org.glance4j.Preset;
 import org.glance4j.kernel.Backend;
 import org.glance4j.schedule.ScheduleSpec;
 import org.jspecify.annotations.Nullable;
@@ -16,6 +17,15 @@ final class ModelOptions {
       paramLabel = "DIR",
       description = "Model folder in the layout of Hugging Face diffusers. Default: bundled model.")
   @Nullable Path model;
+
+  @Option(
+      names = "--preset",
+      paramLabel = "NAME",
+      description = {
+        "Schedule, cfg and adapters by the model's glance.json, which inspect shows; none: without.",
+        "Default: the preset called default, if there is one and no adapter is given."
+      })
+  @Nullable String preset;
 
   @Option(
       names = "--slow-lora",
@@ -56,31 +66,45 @@ final class ModelOptions {
       description = "CPU threads. Default: one for each core.")
   int threads;
 
-  /** Fails if an option would have no effect with this schedule. */
+  /** Fails if an option would have no effect with this schedule; null is one left open. */
   void requireUseOf(@Nullable ScheduleSpec schedule) {
-    boolean adapters = slowLora != null || fastLora != null;
-    if (adapters && schedule != null && schedule.toString().startsWith("base")) {
+    GlanceOptions options = options();
+    boolean base = schedule != null && schedule.toString().startsWith("base");
+    if (options.hasAdapters() && base) {
       throw new IllegalArgumentException(
           "the base schedule uses no adapter; leave out --slow-lora and --fast-lora, or choose"
               + " another --schedule than "
               + schedule);
     }
-    if (!adapters && loraScale != 1) {
+    Preset chosen = Preset.choose(model == null ? Glance.bundledModelFolder() : model, options);
+    boolean presetAdapters = !options.hasAdapters() && chosen != null && chosen.hasAdapters();
+    if (preset != null && chosen != null && schedule != null && (base || !presetAdapters)) {
       throw new IllegalArgumentException(
-          "--lora-scale " + loraScale + " has no effect without --slow-lora and --fast-lora");
+          "--preset %s has no effect with schedule %s; leave one of them out"
+              .formatted(preset, schedule));
+    }
+    if (loraScale != 1 && (base || !(options.hasAdapters() || presetAdapters))) {
+      throw new IllegalArgumentException(
+          "--lora-scale "
+              + loraScale
+              + " has no effect where no adapter is used; give --slow-lora and --fast-lora");
     }
   }
 
   Glance load() {
-    GlanceOptions options =
-        GlanceOptions.builder()
-            .dtype(dtype)
-            .backend(backend)
-            .threads(threads)
-            .slowLora(slowLora)
-            .fastLora(fastLora)
-            .loraScale(loraScale)
-            .build();
+    GlanceOptions options = options();
     return model == null ? Glance.loadBundled(options) : Glance.load(model, options);
+  }
+
+  private GlanceOptions options() {
+    return GlanceOptions.builder()
+        .dtype(dtype)
+        .backend(backend)
+        .threads(threads)
+        .slowLora(slowLora)
+        .fastLora(fastLora)
+        .loraScale(loraScale)
+        .preset(preset)
+        .build();
   }
 }

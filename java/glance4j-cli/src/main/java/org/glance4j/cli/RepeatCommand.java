@@ -97,12 +97,9 @@ final class RepeatCommand implements Callable<Integer> {
   private Glance load(Recipe recipe) {
     GlanceOptions then = recipe.options();
     GlanceOptions options =
-        GlanceOptions.builder()
-            .dtype(then.dtype())
-            .backend(then.backend())
+        then.toBuilder()
             .slowLora(slowLora == null ? then.slowLora() : slowLora)
             .fastLora(fastLora == null ? then.fastLora() : fastLora)
-            .loraScale(then.loraScale())
             .build();
     Path folder = model == null ? recipe.model() : model;
     return folder == null ? Glance.loadBundled(options) : Glance.load(folder, options);

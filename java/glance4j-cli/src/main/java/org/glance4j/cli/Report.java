@@ -8,14 +8,17 @@ import java.util.List;
 import java.util.Map;
 import org.glance4j.Generation;
 import org.glance4j.GenerationStats;
+import org.glance4j.GlanceOptions;
 import org.glance4j.HostMemory;
 import org.glance4j.schedule.Step;
+import org.jspecify.annotations.Nullable;
 
 /** The line {@code --json} prints. */
 final class Report {
   private Report() {}
 
-  static String json(Generation generation, List<Path> files, double loadSeconds) {
+  static String json(
+      Generation generation, GlanceOptions options, List<Path> files, double loadSeconds) {
     GenerationStats stats = generation.stats();
     ObjectNode root = new JsonMapper().createObjectNode();
     files.forEach(file -> root.withArray("files").add(file.toString()));
@@ -29,6 +32,11 @@ final class Report {
     root.put("seed", generation.image().recipe().request().seed());
     root.put("width", generation.image().width());
     root.put("height", generation.image().height());
+    root.put("preset", options.preset());
+    root.put("slow_lora", text(options.slowLora()));
+    root.put("fast_lora", text(options.fastLora()));
+    root.put("lora_scale", options.loraScale());
+    root.put("cfg", generation.image().recipe().request().cfg());
     root.put("schedule", String.valueOf(generation.image().recipe().request().schedule()));
     root.put("steps", stats.steps().size());
     ObjectNode phases = root.putObject("phases");
@@ -36,6 +44,10 @@ final class Report {
     root.put("evaluations", stats.evaluations());
     HostMemory.peakResidentBytes().ifPresent(bytes -> root.put("peak_memory_bytes", bytes));
     return root.toString();
+  }
+
+  private static @Nullable String text(@Nullable Path path) {
+    return path == null ? null : path.toString();
   }
 
   private static Map<String, Integer> stepsByPhase(List<Step> steps) {

@@ -39,16 +39,18 @@ final class RequestOptions {
       paramLabel = "NAME",
       description = {
         "base | glance | glance-3-5 | glance-5-10 | official | custom:FILE.",
-        "Default: glance where both adapters are given, otherwise base."
+        "Default: the preset's; without one glance where both adapters are given, otherwise base."
       })
   @Nullable String schedule;
 
   @Option(
       names = "--cfg",
       paramLabel = "X",
-      description =
-          "Classifier-free guidance; above 1 each step costs two evaluations. Default: 1 (off).")
-  double cfg = 1;
+      description = {
+        "Classifier-free guidance; above 1 each step costs two evaluations.",
+        "Default: the preset's unless --schedule or --steps is given, otherwise 1 (off)."
+      })
+  @Nullable Double cfg;
 
   @Option(
       names = "--negative",

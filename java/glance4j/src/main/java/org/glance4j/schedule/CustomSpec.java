@@ -34,6 +34,17 @@ record CustomSpec(List<PhaseSigma> steps) implements ScheduleSpec {
   }
 
   @Override
+  public ScheduleSpec resized(SigmaShift shift, int madeForTokens, int imageTokens) {
+    return new CustomSpec(
+        steps.stream()
+            .map(
+                step ->
+                    new PhaseSigma(
+                        step.phase(), shift.resized(step.sigma(), madeForTokens, imageTokens)))
+            .toList());
+  }
+
+  @Override
   public String toString() {
     return steps.stream()
         .map(PhaseSigma::toString)

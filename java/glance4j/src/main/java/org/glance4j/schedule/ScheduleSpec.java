@@ -113,4 +113,16 @@ public sealed interface ScheduleSpec permits BaseSpec, GlanceSpec, OfficialSpec,
    * @param imageTokens the length of the packed latents, at least 1
    */
   Schedule resolve(SigmaShift shift, int imageTokens);
+
+  /**
+   * This schedule for an image of another size than the one it was made for. A custom list's sigmas
+   * are moved as {@link SigmaShift#resized} says; all others follow the size by themselves.
+   *
+   * @param shift the model's scheduler
+   * @param madeForTokens the length of the packed latents it was made for
+   * @param imageTokens the length asked for
+   */
+  default ScheduleSpec resized(SigmaShift shift, int madeForTokens, int imageTokens) {
+    return this;
+  }
 }

@@ -147,6 +147,39 @@ public record SigmaShift(
     return sigmas;
   }
 
+  /**
+   * The sigma that is for an image of {@code imageTokens} tokens what {@code sigma} is for one of
+   * {@code madeForTokens}: both have the same place in the two sizes' base schedules. Larger images
+   * need more noise to be hidden as well, hence larger sigmas.
+   *
+   * <p>With {@code w} for {@code e^mu} (exponential) or {@code mu} (linear), the formula above says
+   * {@code sigma / (1 - sigma) = w s / (1 - s)}; so the odds of sigma are multiplied by the ratio
+   * of the two {@code w}. Where a terminal is set this is done without the stretch of a 50-step
+   * schedule, and what is at or below the terminal stays. A static shift moves nothing.
+   *
+   * @param sigma above 0 and at most 1
+   */
+  float resized(float sigma, int madeForTokens, int imageTokens) {
+    if (kind == Kind.STATIC || madeForTokens == imageTokens || sigma <= terminal) {
+      return sigma;
+    }
+    double from = weight(mu(madeForTokens));
+    double to = weight(mu(imageTokens));
+    double raw = 1 - (1 - sigma) * stretch(from);
+    double moved = raw * to / (raw * to + (1 - raw) * from);
+    return (float) (1 - (1 - moved) / stretch(to));
+  }
+
+  private double weight(double mu) {
+    return kind == Kind.LINEAR ? mu : StrictMath.exp(mu);
+  }
+
+  /** By how much the terminal stretches the distance from 1 in a 50-step base schedule. */
+  private double stretch(double weight) {
+    double last = weight / (weight + (GlanceSpec.BASE_STEPS - 1));
+    return terminal == 0 ? 1 : (1 - last) / (1 - terminal);
+  }
+
   private float shifted(float even, double mu) {
     return switch (kind) {
       case STATIC -> (float) shift * even / (1 + (float) (shift - 1) * even);

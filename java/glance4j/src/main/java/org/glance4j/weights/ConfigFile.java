@@ -20,9 +20,9 @@ import org.glance4j.ModelFormatException;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One JSON object of a model folder ({@code model_index.json}, {@code config.json}, ...), read with
- * checked types. Every getter throws {@link ModelFormatException} naming file, key and value.
- * Immutable.
+ * One JSON object of a model folder ({@code model_index.json}, {@code config.json}, ...) or in one,
+ * read with checked types. Every getter throws {@link ModelFormatException} naming file, key and
+ * value. Immutable.
  */
 public final class ConfigFile {
   /** Far above any index of shards; keeps a wrong file from filling the heap. */
@@ -37,9 +37,13 @@ public final class ConfigFile {
   private final Path file;
   private final JsonNode root;
 
-  private ConfigFile(Path file, JsonNode root) {
+  /** What errors put before a key: the keys that lead to this object, each with a dot. */
+  private final String prefix;
+
+  private ConfigFile(Path file, JsonNode root, String prefix) {
     this.file = file;
     this.root = root;
+    this.prefix = prefix;
   }
 
   /** Reads {@code file}, which must hold one JSON object. */
@@ -55,7 +59,7 @@ public final class ConfigFile {
       if (root == null || !root.isObject()) {
         throw ModelFormatException.in(file, "content", "is not a JSON object");
       }
-      return new ConfigFile(file, root);
+      return new ConfigFile(file, root, "");
     } catch (JsonProcessingException e) {
       throw new ModelFormatException(
           file + ": content: is not valid JSON" + line(e) + ": " + e.getOriginalMessage(), e);
@@ -203,6 +207,24 @@ public final class ConfigFile {
     return Collections.unmodifiableMap(values);
   }
 
+  /** The object that is the value of {@code key}; its errors name a key as {@code key.inner}. */
+  public ConfigFile object(String key) {
+    JsonNode node = require(key);
+    if (!node.isObject()) {
+      throw wrongType(key, node, "an object");
+    }
+    return new ConfigFile(file, node, prefix + InputFile.shorten(key) + ".");
+  }
+
+  /** Checks that there is no key but these. */
+  public void requireOnly(List<String> known) {
+    for (String key : keys()) {
+      if (!known.contains(key)) {
+        throw error(InputFile.shorten(key), "is not a known key; use " + known);
+      }
+    }
+  }
+
   /** True if {@code key} is a list of nothing but nulls. */
   boolean isListOfNulls(String key) {
     JsonNode node = root.path(key);
@@ -226,7 +248,7 @@ public final class ConfigFile {
 
   /** An error about {@code key} of this file. */
   public ModelFormatException error(String key, String reason) {
-    return ModelFormatException.in(file, key, reason);
+    return ModelFormatException.in(file, prefix + key, reason);
   }
 
   private JsonNode array(String key) {

@@ -22,6 +22,8 @@ import org.glance4j.ModelFormatException;
  *     weights, by name
  */
 public record ModelInventory(Path path, List<Component> components) {
+  private static final String CONFIG = "config.json";
+
   /** Copies the list. */
   public ModelInventory {
     components = List.copyOf(components);
@@ -83,9 +85,11 @@ public record ModelInventory(Path path, List<Component> components) {
       return new ModelInventory(path, List.of(component(path, WeightFiles.of(path))));
     }
     List<Component> components = new ArrayList<>();
-    if (Files.exists(path.resolve(ModelIndex.FILE_NAME)) || !WeightFiles.any(path)) {
+    boolean model = Files.exists(path.resolve(ModelIndex.FILE_NAME));
+    if (model || !WeightFiles.any(path)) {
       for (Path folder : subfolders(path)) {
-        if (WeightFiles.any(folder)) {
+        // A model may keep adapters beside its components, which all have a configuration.
+        if (WeightFiles.any(folder) && (!model || Files.exists(folder.resolve(CONFIG)))) {
           components.add(component(folder, WeightFiles.in(folder)));
         }
       }

@@ -64,6 +64,32 @@ class SigmaShiftTest {
     }
   }
 
+  @ParameterizedTest
+  @CsvSource({
+    "STATIC, 0",
+    "EXPONENTIAL, 0",
+    "EXPONENTIAL, 0.02",
+    "LINEAR, 0",
+    "LINEAR, 0.02",
+  })
+  void sigmasKeepTheirPlaceInTheBaseScheduleOfAnotherSize(SigmaShift.Kind kind, double terminal) {
+    SigmaShift shift = new SigmaShift(kind, 3, 0.5, 1.15, 256, 4096, terminal, 1000);
+    int[] sizes = {16, 256, 1000, 4096};
+    for (int from : sizes) {
+      for (int to : sizes) {
+        float[] source = shift.sigmas(50, from);
+        float[] expected = shift.sigmas(50, to);
+        for (int i = 0; i < 50; i++) {
+          String where = kind + " " + from + " to " + to + " step " + i;
+          assertEquals(expected[i], shift.resized(source[i], from, to), 2e-6, where);
+        }
+        float below = shift.resized(source[49] / 2, from, to);
+        assertTrue(below > 0 && below < expected[49], "below the last: " + below);
+      }
+      assertEquals(0.37f, shift.resized(0.37f, from, from), "same size");
+    }
+  }
+
   /** The Euler step of diffusers' scheduler, whose step count and mu stand in the call's text. */
   @TestFactory
   Stream<DynamicTest> eulerStepsEqualDiffusers() {
