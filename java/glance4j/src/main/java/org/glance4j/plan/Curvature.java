@@ -42,23 +42,4 @@ public record Curvature(List<Float> nodes, List<Double> values) {
     }
     return values.get(interval);
   }
-
-  /**
-   * The mean over the step from {@code sigma} to {@code nextSigma}, which is below it.
-   *
-   * <p>Where a step reaches beyond the nodes, only the part within them counts; if none is, it is
-   * {@link #at} its middle.
-   */
-  public double mean(double sigma, double nextSigma) {
-    double sum = 0;
-    double length = 0;
-    for (int i = 0; i < values.size(); i++) {
-      double shared = Math.min(sigma, nodes.get(i)) - Math.max(nextSigma, nodes.get(i + 1));
-      if (shared > 0) {
-        sum += shared * values.get(i);
-        length += shared;
-      }
-    }
-    return length > 0 ? sum / length : at((sigma + nextSigma) / 2);
-  }
 }

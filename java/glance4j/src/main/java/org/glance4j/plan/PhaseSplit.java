@@ -2,42 +2,56 @@ package org.glance4j.plan;
 
 /**
  * Where the slow phase ends: the change point of the least-squares fit of two constants to the
- * curvature of the steps, in order.
+ * {@link Curvature}. Every interval of the base schedule counts alike, as the steps it would be.
  *
- * @param slowSteps how many steps come before the change, at least 1 and less than all
- * @param slowMean the mean of their curvature
- * @param fastMean the mean of the others'
+ * <p>The slow phase is the early, strongly curved part. So where the curvature rises again towards
+ * sigma 0, as it may, only change points at which it falls are considered; all of them where it
+ * falls at none.
+ *
+ * @param sigma at which the fast phase begins, if a step begins there
+ * @param slowMean the mean curvature above sigma
+ * @param fastMean the mean curvature below
  */
-record PhaseSplit(int slowSteps, double slowMean, double fastMean) {
-  /**
-   * The best split; of equally good ones the earliest.
-   *
-   * @param curvature of each step, at least 2 of them
-   */
-  static PhaseSplit of(double[] curvature) {
-    if (curvature.length < 2) {
-      throw new IllegalArgumentException(
-          curvature.length + " step cannot be split into two phases; use at least 2");
+public record PhaseSplit(double sigma, double slowMean, double fastMean) {
+  /** The best split; of equally good ones the earliest. */
+  static PhaseSplit of(Curvature curvature) {
+    double[] values = curvature.values().stream().mapToDouble(Double::doubleValue).toArray();
+    if (values.length < 2) {
+      throw new IllegalArgumentException("curvature of 1 interval has no change; give at least 2");
     }
-    PhaseSplit best = at(1, curvature);
-    for (int slow = 2; slow < curvature.length; slow++) {
-      PhaseSplit split = at(slow, curvature);
-      if (split.squaredDistance(curvature) < best.squaredDistance(curvature)) {
-        best = split;
+    int best = 1;
+    for (int change = 2; change < values.length; change++) {
+      boolean falls = fall(values, change) > 0;
+      boolean bestFalls = fall(values, best) > 0;
+      boolean closer = squaredDistance(values, change) < squaredDistance(values, best);
+      if (falls == bestFalls ? closer : falls) {
+        best = change;
       }
     }
-    return best;
-  }
-
-  private static PhaseSplit at(int slowSteps, double[] curvature) {
     return new PhaseSplit(
-        slowSteps, mean(curvature, 0, slowSteps), mean(curvature, slowSteps, curvature.length));
+        curvature.nodes().get(best), mean(values, 0, best), mean(values, best, values.length));
   }
 
-  private double squaredDistance(double[] curvature) {
+  /** How many of a schedule's steps are slow: those above sigma, but at least one of each phase. */
+  int slowSteps(float[] sigmas) {
+    int steps = sigmas.length - 1;
+    int above = 0;
+    while (above < steps && sigmas[above] > sigma) {
+      above++;
+    }
+    return Math.max(1, Math.min(steps - 1, above));
+  }
+
+  private static double fall(double[] values, int change) {
+    return mean(values, 0, change) - mean(values, change, values.length);
+  }
+
+  private static double squaredDistance(double[] values, int change) {
+    double before = mean(values, 0, change);
+    double after = mean(values, change, values.length);
     double sum = 0;
-    for (int i = 0; i < curvature.length; i++) {
-      double distance = curvature[i] - (i < slowSteps ? slowMean : fastMean);
+    for (int i = 0; i < values.length; i++) {
+      double distance = values[i] - (i < change ? before : after);
       sum += distance * distance;
     }
     return sum;

@@ -74,18 +74,13 @@ final class PlanChoice {
   private SchedulePlan plan(
       SigmaRefiner.Candidate best, Curvature curvature, List<SchedulePlan.ScheduleError> others) {
     float[] sigmas = best.sigmas();
-    double[] stepCurvature = new double[sigmas.length - 1];
-    List<Double> curvatureList = new ArrayList<>();
-    for (int i = 0; i < stepCurvature.length; i++) {
-      stepCurvature[i] = curvature.mean(sigmas[i], sigmas[i + 1]);
-      curvatureList.add(stepCurvature[i]);
-    }
-    int slowSteps = PhaseSplit.of(stepCurvature).slowSteps();
+    PhaseSplit split = PhaseSplit.of(curvature);
+    int slowSteps = split.slowSteps(sigmas);
     List<PhaseSigma> steps = new ArrayList<>();
-    for (int i = 0; i < stepCurvature.length; i++) {
+    for (int i = 0; i + 1 < sigmas.length; i++) {
       steps.add(new PhaseSigma(i < slowSteps ? Phase.SLOW : Phase.FAST, sigmas[i]));
     }
     return new SchedulePlan(
-        inputs, steps, curvatureList, curvature, Math.sqrt(best.squaredError()), others);
+        inputs, steps, split, curvature, Math.sqrt(best.squaredError()), others);
   }
 }

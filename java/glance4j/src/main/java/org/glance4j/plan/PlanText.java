@@ -4,32 +4,22 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
-import org.glance4j.schedule.Phase;
-import org.glance4j.schedule.PhaseSigma;
 
 /** What a {@link SchedulePlan} says in words. */
 final class PlanText {
   private PlanText() {}
 
-  static int slowSteps(List<PhaseSigma> steps) {
-    return (int) steps.stream().filter(step -> step.phase() == Phase.SLOW).count();
-  }
-
   static String splitReason(SchedulePlan plan) {
-    int slow = plan.slowSteps();
+    PhaseSplit split = plan.split();
     return String.format(
         Locale.ROOT,
-        "slow ends at sigma %.4f, after %d of %d steps: two constants fit the curvature of the"
-            + " steps best there, %.2f before and %.2f after",
-        plan.nextSigma(slow - 1),
-        slow,
+        "slow ends after step %d of %d: the curvature changes most at sigma %.4f, from %.2f to %.2f"
+            + " on average",
+        plan.slowSteps(),
         plan.steps().size(),
-        mean(plan.stepCurvature().subList(0, slow)),
-        mean(plan.stepCurvature().subList(slow, plan.steps().size())));
-  }
-
-  private static double mean(List<Double> values) {
-    return values.stream().mapToDouble(Double::doubleValue).average().orElseThrow();
+        split.sigma(),
+        split.slowMean(),
+        split.fastMean());
   }
 
   static String file(SchedulePlan plan) {

@@ -1,6 +1,7 @@
 package org.glance4j.plan;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
@@ -101,7 +102,9 @@ final class PlanningRuns implements SigmaRefiner.Runs, AutoCloseable {
       }
       listener.onProgress("walking " + (sigmas.length - 1) + " steps", p + 1, count);
     }
-    return new Fine(jumpErrors, Curvature.of(sigmas, curvature));
+    // The last node, 0, is never evaluated.
+    float[] evaluated = Arrays.copyOf(sigmas, sigmas.length - 1);
+    return new Fine(jumpErrors, Curvature.of(evaluated, curvature));
   }
 
   @Override

@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import org.glance4j.AtomicFile;
+import org.glance4j.schedule.Phase;
 import org.glance4j.schedule.PhaseSigma;
 import org.glance4j.schedule.ScheduleSpec;
 
@@ -13,7 +14,7 @@ import org.glance4j.schedule.ScheduleSpec;
  *
  * @param inputs what it was planned for
  * @param steps the phase and sigma of each, decreasing: at least one SLOW, then at least one FAST
- * @param stepCurvature the mean curvature over each step
+ * @param split where the slow phase ends, and why
  * @param curvature along the fine trajectories
  * @param error of this schedule, see {@link SchedulePlanner}
  * @param others the errors of published schedules of as many steps
@@ -21,7 +22,7 @@ import org.glance4j.schedule.ScheduleSpec;
 public record SchedulePlan(
     PlanInputs inputs,
     List<PhaseSigma> steps,
-    List<Double> stepCurvature,
+    PhaseSplit split,
     Curvature curvature,
     double error,
     List<ScheduleError> others) {
@@ -38,7 +39,6 @@ public record SchedulePlan(
   /** Copies the lists. */
   public SchedulePlan {
     steps = List.copyOf(steps);
-    stepCurvature = List.copyOf(stepCurvature);
     others = List.copyOf(others);
   }
 
@@ -49,7 +49,7 @@ public record SchedulePlan(
 
   /** How many of the steps are SLOW. */
   public int slowSteps() {
-    return PlanText.slowSteps(steps);
+    return (int) steps.stream().filter(step -> step.phase() == Phase.SLOW).count();
   }
 
   /** Where step {@code index} ends: the next one's sigma, or 0. */
@@ -74,5 +74,14 @@ public record SchedulePlan(
    */
   public void write(Path file) throws IOException {
     AtomicFile.write(file, out -> out.write(text().getBytes(StandardCharsets.UTF_8)));
+  }
+
+  /**
+   * Writes a PNG of the curvature over sigma, with an upright line at each kept sigma.
+   *
+   * @throws IOException if it cannot be written
+   */
+  public void writeChart(Path file) throws IOException {
+    PlanChart.of(this).write(file);
   }
 }

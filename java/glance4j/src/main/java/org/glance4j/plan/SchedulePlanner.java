@@ -36,7 +36,7 @@ import org.jspecify.annotations.Nullable;
  *   <li>That list, the uniform schedule and, where there is one of as many steps, Glance's are run.
  *       The best is refined by Levenberg and Marquardt's method on the final latents, which moves
  *       the sigmas off the nodes; so the plan is never worse on these prompts than any of them.
- *   <li>The slow phase ends where two constants fit the steps' {@link Curvature} best.
+ *   <li>The slow phase ends where the {@link Curvature} changes most, see {@link PhaseSplit}.
  * </ol>
  *
  * <p>Costs, per prompt, 50 evaluations for the trajectory and about {@code steps^2 / 2 + 2 steps}
@@ -56,7 +56,8 @@ public final class SchedulePlanner {
   private final double cfg;
   private final double guidance;
   private final @Nullable List<String> prompts;
-  private final @Nullable ImageSize size;
+  private final @Nullable Integer width;
+  private final @Nullable Integer height;
   private final long seed;
   private final int rounds;
   private final DType dtype;
@@ -70,7 +71,8 @@ public final class SchedulePlanner {
     this.cfg = builder.cfg;
     this.guidance = builder.guidance;
     this.prompts = builder.prompts;
-    this.size = builder.size;
+    this.width = builder.width;
+    this.height = builder.height;
     this.seed = builder.seed;
     this.rounds = builder.rounds;
     this.dtype = builder.dtype;
@@ -117,10 +119,13 @@ public final class SchedulePlanner {
     try (ImageModel model = ImageModels.open(modelFolder, dtype, flowStep.backend());
         InferenceMode inference = new InferenceMode(true);
         PointerScope scope = new PointerScope()) {
-      ImageSize planned = size == null ? model.defaultSize() : size;
-      planned.requireMultipleOf(model.sizeMultiple());
+      ImageSize own = model.defaultSize();
+      ImageSize size =
+          new ImageSize(
+              width == null ? own.width() : width, height == null ? own.height() : height);
+      size.requireMultipleOf(model.sizeMultiple());
       String name = String.valueOf(modelFolder.toAbsolutePath().normalize().getFileName());
-      PlanInputs inputs = new PlanInputs(name, planned, cfg, guidance, seed, planningPrompts);
+      PlanInputs inputs = new PlanInputs(name, size, cfg, guidance, seed, planningPrompts);
       try (PlanningRuns runs =
           new PlanningRuns(model, flowStep, inputs, listener, this::checkStop)) {
         return new PlanChoice(model, inputs, runs).choose(steps, rounds);
@@ -141,7 +146,8 @@ public final class SchedulePlanner {
     private double cfg = 1;
     private double guidance = 3.5;
     private @Nullable List<String> prompts;
-    private @Nullable ImageSize size;
+    private @Nullable Integer width;
+    private @Nullable Integer height;
     private long seed;
     private int rounds = 6;
     private DType dtype = DType.F32;
@@ -177,9 +183,15 @@ public final class SchedulePlanner {
       return this;
     }
 
-    /** The pictures' size; null, the default, for the model's own. */
-    public Builder size(@Nullable ImageSize value) {
-      this.size = value;
+    /** Of the pictures, in pixels; null, the default, for the model's own. */
+    public Builder width(@Nullable Integer value) {
+      this.width = value;
+      return this;
+    }
+
+    /** Of the pictures, in pixels; null, the default, for the model's own. */
+    public Builder height(@Nullable Integer value) {
+      this.height = value;
       return this;
     }
 
