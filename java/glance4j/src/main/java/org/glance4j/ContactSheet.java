@@ -15,13 +15,41 @@ public final class ContactSheet {
   private ContactSheet() {}
 
   /**
+   * A row of a labelled sheet.
+   *
+   * @param label at its left
+   * @param note below the label, paler; may be empty
+   * @param images from left to right
+   */
+  public record Row(String label, String note, List<GeneratedImage> images) {
+    /** Copies the list. */
+    public Row {
+      images = List.copyOf(images);
+    }
+  }
+
+  /**
+   * Writes a PNG file of rows with their labels at the left and a caption above each column, on
+   * white. Images below 96 pixels are enlarged by a whole factor, above 160 they are reduced.
+   *
+   * @param captions one for each column, at least one
+   * @param rows at least one, each with an image for each caption, all of one size
+   */
+  public static void write(Path file, List<String> captions, List<Row> rows) throws IOException {
+    write(file, LabelledSheet.draw(captions, rows));
+  }
+
+  /**
    * Writes a PNG file of all images, row by row, on white.
    *
    * @param images at least one, all of one size
    * @param columns images in a row, at least 1
    */
   public static void write(Path file, List<GeneratedImage> images, int columns) throws IOException {
-    BufferedImage sheet = draw(images, columns);
+    write(file, draw(images, columns));
+  }
+
+  private static void write(Path file, BufferedImage sheet) throws IOException {
     AtomicFile.write(
         file,
         out -> {

@@ -17,6 +17,7 @@ import picocli.CommandLine.ScopeType;
       GenerateCommand.class,
       RepeatCommand.class,
       TrainCommand.class,
+      EvaluateCommand.class,
       InspectCommand.class,
       DoctorCommand.class,
       HelpCommand.class

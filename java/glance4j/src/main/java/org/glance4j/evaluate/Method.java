@@ -1,0 +1,89 @@
+package org.glance4j.evaluate;
+
+import java.nio.file.Path;
+import java.util.List;
+import org.glance4j.schedule.ScheduleSpec;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A way of sampling. Immutable.
+ *
+ * @param name as tables and plots show it
+ * @param group methods of one group are joined by a line in the plot
+ * @param schedule the steps to walk
+ * @param cfg classifier-free guidance, at least 1; above 1 each step costs two evaluations
+ * @param slow the SLOW phase's adapter file, or null for none
+ * @param fast the FAST phase's adapter file, or null for none
+ * @param scale multiplies each adapter's own scale, see {@link
+ *     org.glance4j.GlanceOptions#loraScale()}
+ */
+public record Method(
+    String name,
+    String group,
+    ScheduleSpec schedule,
+    double cfg,
+    @Nullable Path slow,
+    @Nullable Path fast,
+    double scale) {
+  /** Checks ranges, and that nothing given is without effect. */
+  public Method {
+    if (name.isBlank()) {
+      throw new IllegalArgumentException("a method has no name; put one before the colon");
+    }
+    if (!Double.isFinite(cfg) || cfg < 1) {
+      throw new IllegalArgumentException("cfg " + cfg + " must be a finite number of at least 1");
+    }
+    if (!Double.isFinite(scale)) {
+      throw new IllegalArgumentException("scale " + scale + " must be a finite number");
+    }
+    boolean adapters = slow != null;
+    if (adapters != (fast != null)) {
+      throw new IllegalArgumentException(
+          "only "
+              + (adapters ? "slow" : "fast")
+              + " is given; give both slow and fast, which may be the same file, or none");
+    }
+    if (adapters && schedule.toString().startsWith("base")) {
+      throw new IllegalArgumentException(
+          "schedule "
+              + schedule
+              + " uses no adapter; leave out slow and fast, or choose another schedule");
+    }
+    if (!adapters && scale != 1) {
+      throw new IllegalArgumentException(
+          "scale " + scale + " has no effect without slow and fast; give both");
+    }
+  }
+
+  /** A method without adapters; its group is the part of the name before the first {@code /}. */
+  public static Method of(String name, ScheduleSpec schedule, double cfg) {
+    return new Method(name, groupOf(name), schedule, cfg, null, null, 1);
+  }
+
+  /**
+   * Reads {@code NAME: schedule=glance cfg=3.5 slow=FILE fast=FILE scale=0.5 group=NAME}. Only the
+   * name and the schedule must be there, the keys may stand in any order. Defaults: cfg 1, no
+   * adapters, scale 1, and as group the part of the name before the first {@code /}. A value with
+   * spaces stands in double quotes.
+   *
+   * @throws IllegalArgumentException naming the word that is wrong, and the fix
+   */
+  public static Method parse(String text) {
+    return MethodText.parse(text);
+  }
+
+  /**
+   * Reads a UTF-8 file of methods, one a line in the form of {@link #parse}; lines that are empty
+   * or begin with {@code #} are skipped. File names in it are as seen from the current folder.
+   *
+   * @throws org.glance4j.ModelFormatException naming file, line, word and fix
+   */
+  public static List<Method> read(Path file) {
+    return MethodText.read(file);
+  }
+
+  static String groupOf(String name) {
+    int slash = name.indexOf('/');
+    return slash > 0 ? name.substring(0, slash) : name;
+  }
+}
