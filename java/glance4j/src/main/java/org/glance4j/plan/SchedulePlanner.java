@@ -55,7 +55,7 @@ public final class SchedulePlanner {
   private final int steps;
   private final double cfg;
   private final double guidance;
-  private final @Nullable List<String> prompts;
+  private final List<String> prompts;
   private final @Nullable Integer width;
   private final @Nullable Integer height;
   private final long seed;
@@ -86,7 +86,7 @@ public final class SchedulePlanner {
     requireAtLeast("cfg", cfg, 1);
     requireAtLeast("guidance", guidance, 0);
     requireAtLeast("rounds", rounds, 0);
-    if (prompts != null && prompts.isEmpty()) {
+    if (prompts.isEmpty()) {
       throw new IllegalArgumentException("no prompts to plan on; give at least 1, better 8");
     }
   }
@@ -106,15 +106,13 @@ public final class SchedulePlanner {
   /**
    * Loads the model, plans, and frees the model, on the calling thread.
    *
-   * @throws org.glance4j.ModelFormatException if the model or its {@code prompts.txt} cannot be
-   *     used
+   * @throws org.glance4j.ModelFormatException if the model cannot be used
    * @throws org.glance4j.NativeLoadException if the native libraries cannot be loaded
    * @throws IllegalArgumentException if the size does not fit the model
    * @throws GenerationCancelledException if it was cancelled
    */
   public SchedulePlan plan() {
     NativeRuntime.initialize();
-    List<String> planningPrompts = prompts == null ? PlanningPrompts.of(modelFolder) : prompts;
     FlowStep flowStep = FlowStep.on(backend, FlowStep.Rounding.ONCE);
     try (ImageModel model = ImageModels.open(modelFolder, dtype, flowStep.backend());
         InferenceMode inference = new InferenceMode(true);
@@ -125,7 +123,7 @@ public final class SchedulePlanner {
               width == null ? own.width() : width, height == null ? own.height() : height);
       size.requireMultipleOf(model.sizeMultiple());
       String name = String.valueOf(modelFolder.toAbsolutePath().normalize().getFileName());
-      PlanInputs inputs = new PlanInputs(name, size, cfg, guidance, seed, planningPrompts);
+      PlanInputs inputs = new PlanInputs(name, size, cfg, guidance, seed, prompts);
       try (PlanningRuns runs =
           new PlanningRuns(model, flowStep, inputs, listener, this::checkStop)) {
         return new PlanChoice(model, inputs, runs).choose(steps, rounds);
@@ -145,7 +143,7 @@ public final class SchedulePlanner {
     private int steps = 10;
     private double cfg = 1;
     private double guidance = 3.5;
-    private @Nullable List<String> prompts;
+    private List<String> prompts = PlanningPrompts.GENERAL;
     private @Nullable Integer width;
     private @Nullable Integer height;
     private long seed;
@@ -177,9 +175,12 @@ public final class SchedulePlanner {
       return this;
     }
 
-    /** What to plan on; null, the default, for {@link PlanningPrompts#of}. */
-    public Builder prompts(@Nullable List<String> values) {
-      this.prompts = values == null ? null : List.copyOf(values);
+    /**
+     * What to plan on; default eight everyday things. Take others than the plan is to be judged on,
+     * such as those of the model folder's {@code prompts.txt}.
+     */
+    public Builder prompts(List<String> values) {
+      this.prompts = List.copyOf(values);
       return this;
     }
 

@@ -5,7 +5,7 @@ final class SigmaRefiner {
   private static final double FIRST_DAMPING = 0.01;
   private static final double DAMPING_UP = 4;
   private static final double DAMPING_DOWN = 0.3;
-  private static final int TRIALS = 4;
+  private static final int TRIALS = 8;
 
   /** A round that lowers the squared error by less than this part of it is the last. */
   private static final double LEAST_GAIN = 0.02;
