@@ -37,7 +37,13 @@ final class DirectStepper implements Stepper {
     Step step = steps.get(index);
     Velocity velocity = denoiser.velocity(index, moved);
     flowStep.update(
-        moved, velocity.positive(), velocity.negative(), cfg, step.sigma(), step.nextSigma(), null);
+        moved,
+        velocity.positive(),
+        velocity.negative(),
+        cfg.at(step.cfg(cfg.scale())),
+        step.sigma(),
+        step.nextSigma(),
+        null);
     flowStep.backend().synchronize();
     return velocity;
   }

@@ -128,7 +128,7 @@ final class Generator {
       Supplier<BufferedImage> preview =
           () -> {
             Tensor clean =
-                latents.sub(velocity.combined(cfg.scale()), new Scalar(step.nextSigma()));
+                latents.sub(velocity.combined(step.cfg(cfg.scale())), new Scalar(step.nextSigma()));
             return GeneratedImage.bufferedImage(size.width(), size.height(), pixels(clean));
           };
       listener.onStep(

@@ -131,18 +131,30 @@ record LoadedModel(
       throw new IllegalArgumentException(
           "maxTextTokens %d must be in 1...%d".formatted(textTokens, model.maxTextTokens()));
     }
-    Preset used = request.schedule() == null ? preset : null;
-    Double cfg = request.cfg() == null && used != null ? used.cfg() : request.cfg();
-    ImageRequest completed =
+    ImageRequest sized =
         request.toBuilder()
-            .cfg(cfg == null ? 1 : cfg)
             .width(size.width())
             .height(size.height())
             .schedule(request.schedule() == null ? defaultSchedule(size) : request.schedule())
             .maxTextTokens(textTokens)
             .build();
-    requireBothAdapters(schedule(completed));
-    return completed;
+    Schedule schedule = schedule(sized);
+    requireBothAdapters(schedule);
+    return sized.toBuilder().cfg(cfg(request, schedule)).build();
+  }
+
+  /** The request's, or else the preset's, or else the schedule's own, or else none. */
+  private double cfg(ImageRequest request, Schedule schedule) {
+    if (request.cfg() != null) {
+      if (request.cfg() == 1 && schedule.ownCfg().isPresent()) {
+        throw new IllegalArgumentException(
+            "cfg 1 turns guidance off, but schedule %s has its own for its steps; leave cfg open"
+                .formatted(schedule.name()));
+      }
+      return request.cfg();
+    }
+    Preset used = request.schedule() == null ? preset : null;
+    return used != null && used.cfg() != null ? used.cfg() : schedule.ownCfg().orElse(1);
   }
 
   ImageSize size(ImageRequest request) {

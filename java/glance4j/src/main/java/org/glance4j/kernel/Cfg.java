@@ -30,6 +30,11 @@ public record Cfg(Mode mode, float scale) {
     }
   }
 
+  /** The same formula with another scale. */
+  public Cfg at(float otherScale) {
+    return otherScale == scale ? this : new Cfg(mode, otherScale);
+  }
+
   /** The plain formula with scale {@code g}. */
   public static Cfg plain(float scale) {
     return new Cfg(Mode.PLAIN, scale);

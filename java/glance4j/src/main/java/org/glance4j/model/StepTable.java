@@ -33,7 +33,7 @@ public final class StepTable {
   /**
    * The table of {@code task}'s steps, where {@code backend} computes. No step is selected yet.
    *
-   * @param scale of CFG
+   * @param scale of CFG, for steps without their own
    */
   public StepTable(Backend backend, DenoiseTask task, float scale) {
     this.phases = phases(task.schedule());
@@ -72,7 +72,7 @@ public final class StepTable {
       int[] row = new int[SCHEDULE + applied.size() + 2 * batch];
       row[0] = Float.floatToIntBits(step.sigma());
       row[1] = Float.floatToIntBits(step.nextSigma());
-      row[2] = Float.floatToIntBits(scale);
+      row[2] = Float.floatToIntBits(step.cfg(scale));
       int next = SCHEDULE;
       for (int k = 0; k < applied.size(); k++) {
         row[next++] = applied.indexOf(step.phase());

@@ -31,7 +31,8 @@ public final class Trajectory {
    *
    * @param denoiser made for a schedule with these steps
    * @param steps all of its steps
-   * @param cfg {@link Cfg#NONE} exactly if the denoiser has no negative prompt
+   * @param cfg {@link Cfg#NONE} exactly if the denoiser has no negative prompt; steps may have a
+   *     scale of their own
    * @param latents where to start, f32 [1, tokens, channels]; changed in place to where the walk
    *     ends
    */
@@ -46,12 +47,12 @@ public final class Trajectory {
       try (PointerScope scope = new PointerScope()) {
         Step step = steps.get(i);
         Velocity velocity = denoiser.velocity(i, latents);
-        visitor.at(i, step, latents, velocity.combined(cfg.scale()));
+        visitor.at(i, step, latents, velocity.combined(step.cfg(cfg.scale())));
         flowStep.update(
             latents,
             velocity.positive(),
             velocity.negative(),
-            cfg,
+            cfg.at(step.cfg(cfg.scale())),
             step.sigma(),
             step.nextSigma(),
             null);

@@ -1,5 +1,6 @@
 package org.glance4j.schedule;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
 
@@ -29,8 +30,13 @@ record CustomSpec(List<PhaseSigma> steps) implements ScheduleSpec {
     for (int i = 0; i < steps.size(); i++) {
       sigmas[i] = steps.get(i).sigma();
     }
-    List<Phase> phases = steps.stream().map(PhaseSigma::phase).toList();
-    return Schedule.alongSigmas(toString(), phases, sigmas, shift);
+    List<Step> resolved = new ArrayList<>();
+    for (int i = 0; i < steps.size(); i++) {
+      PhaseSigma step = steps.get(i);
+      float timestep = shift.timestep(sigmas[i]);
+      resolved.add(new Step(step.phase(), timestep, sigmas[i], sigmas[i + 1], step.cfg()));
+    }
+    return new Schedule(toString(), resolved);
   }
 
   @Override
@@ -40,7 +46,9 @@ record CustomSpec(List<PhaseSigma> steps) implements ScheduleSpec {
             .map(
                 step ->
                     new PhaseSigma(
-                        step.phase(), shift.resized(step.sigma(), madeForTokens, imageTokens)))
+                        step.phase(),
+                        shift.resized(step.sigma(), madeForTokens, imageTokens),
+                        step.cfg()))
             .toList());
   }
 

@@ -2,6 +2,8 @@ package org.glance4j.schedule;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
+import java.util.OptionalDouble;
 
 /**
  * The steps one generation walks, in order. Immutable.
@@ -26,6 +28,15 @@ public record Schedule(String name, List<Step> steps) {
   /** True if some step is served by {@code phase}'s adapter. */
   public boolean has(Phase phase) {
     return steps.stream().anyMatch(step -> step.phase() == phase);
+  }
+
+  /** The largest of the steps' own guidances; empty if none has one. */
+  public OptionalDouble ownCfg() {
+    return steps.stream()
+        .map(Step::cfg)
+        .filter(Objects::nonNull)
+        .mapToDouble(Float::doubleValue)
+        .max();
   }
 
   /**

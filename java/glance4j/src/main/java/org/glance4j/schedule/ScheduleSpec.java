@@ -14,7 +14,7 @@ import java.util.List;
  *   <li>{@code glance} or {@code glance-S-F}: see {@link #glance(int, int)}; 5 and 5 where no
  *       numbers are given
  *   <li>{@code official}: see {@link #official()}
- *   <li>{@code custom:[slow 1.0, slow 0.95, fast 0.6]}: see {@link #custom}
+ *   <li>{@code custom:[slow 1.0, slow 0.95 cfg 2.4, fast 0.6]}: see {@link #custom}
  *   <li>{@code custom:FILE}: the same from a file, see {@link #read}; only {@link #parse} takes it,
  *       and {@code toString} writes the numbers, not the file
  * </ul>

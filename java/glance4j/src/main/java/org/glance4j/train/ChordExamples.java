@@ -2,6 +2,7 @@ package org.glance4j.train;
 
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.model.Conditioning;
@@ -10,13 +11,15 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Examples of {@link TrainingTarget#CHORD}: from a point of a teacher's path straight to its next
- * point. Path and step of the phase are drawn uniformly.
+ * point. Path and step of the phase are drawn uniformly; losses are weighted by the squared length
+ * of the step, as the error that they leave in the latents is.
  */
 final class ChordExamples implements ExampleSource {
   private final List<TeacherPath> paths;
   private final @Nullable Conditioning negative;
   private final PhaseSteps steps;
   private final long seed;
+  private final double meanSquaredLength;
 
   /**
    * @param negative for predictions with CFG, otherwise null
@@ -28,6 +31,11 @@ final class ChordExamples implements ExampleSource {
     this.negative = negative;
     this.steps = steps;
     this.seed = seed;
+    this.meanSquaredLength =
+        IntStream.range(0, steps.count())
+            .mapToDouble(i -> (double) steps.get(i).dt() * steps.get(i).dt())
+            .average()
+            .orElseThrow();
   }
 
   @Override
@@ -38,10 +46,15 @@ final class ChordExamples implements ExampleSource {
     return from(path, chosen, path.points().get(chosen));
   }
 
+  /** What an error of the velocity means for the latents: the step's length, squared. */
+  private double weight(Step step) {
+    return step.dt() * step.dt() / meanSquaredLength;
+  }
+
   /** The example of step {@code chosen} of the schedule that stands at {@code latents}. */
   Example from(TeacherPath path, int chosen, Tensor latents) {
     Step step = steps.schedule().steps().get(chosen);
     Tensor chord = latents.sub(path.points().get(chosen + 1)).div(new Scalar(-step.dt()));
-    return new Example(path.prompt(), negative, step, latents, chord);
+    return new Example(path.prompt(), negative, step, latents, chord, weight(step));
   }
 }

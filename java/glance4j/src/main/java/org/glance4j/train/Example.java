@@ -13,10 +13,12 @@ import org.jspecify.annotations.Nullable;
  * @param step whose timestep the model is told, and whose phase's adapter learns
  * @param latents packed, f32 [1, tokens, channels]
  * @param target of the same shape
+ * @param weight of its loss
  */
 record Example(
     Conditioning prompt,
     @Nullable Conditioning negative,
     Step step,
     Tensor latents,
-    Tensor target) {}
+    Tensor target,
+    double weight) {}

@@ -62,7 +62,7 @@ final class Expert {
     }
   }
 
-  /** The mean square of {@code prediction - target}, with its graph. */
+  /** The weighted mean square of {@code prediction - target}, with its graph. */
   private Tensor loss(Example example) {
     DenoiseTask task =
         new DenoiseTask(
@@ -73,7 +73,12 @@ final class Expert {
             new Schedule("training", List.of(example.step())),
             adapter.mixes());
     Tensor velocity =
-        model.denoiser(task).velocity(0, example.latents()).combined(recipe.studentCfg());
-    return torch.mse_loss(velocity.to(ScalarType.Float), example.target());
+        model
+            .denoiser(task)
+            .velocity(0, example.latents())
+            .combined(example.step().cfg((float) recipe.studentCfg()));
+    return torch
+        .mse_loss(velocity.to(ScalarType.Float), example.target())
+        .mul(new Scalar(example.weight()));
   }
 }

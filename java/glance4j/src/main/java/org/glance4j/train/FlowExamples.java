@@ -50,6 +50,6 @@ final class FlowExamples implements ExampleSource {
   static Example example(Conditioning caption, Step step, Tensor clean, Tensor noise) {
     float sigma = step.sigma();
     Tensor noisy = clean.mul(new Scalar(1 - sigma)).add_(noise.mul(new Scalar(sigma)));
-    return new Example(caption, null, step, noisy, noise.sub(clean));
+    return new Example(caption, null, step, noisy, noise.sub(clean), 1);
   }
 }

@@ -17,7 +17,8 @@ import org.glance4j.schedule.ScheduleSpec;
  * @param steps of the optimiser, for each expert, at least 1
  * @param batch examples of one step, at least 1; they go through the model one by one
  * @param learningRate of AdamW, above 0
- * @param decay true to let the rate fall linearly to 0 over the steps, false to keep it
+ * @param decay true to let the rate fall linearly to 0 over the second half of the steps, false to
+ *     keep it
  * @param weightDecay of AdamW, 0 or more
  * @param maxGradientNorm what gradients are clipped to, above 0
  * @param cfg classifier-free guidance that the adapters are to be sampled with; for {@link
@@ -97,7 +98,8 @@ public record TrainingRecipe(
 
   /** The learning rate of a step, from 0. */
   double learningRate(int step) {
-    return decay ? learningRate * (steps - step) / steps : learningRate;
+    double left = (double) (steps - step) / steps;
+    return decay ? learningRate * Math.min(1, 2 * left) : learningRate;
   }
 
   /** CFG as the student's prediction combines it: none where it is baked in. */
@@ -138,6 +140,14 @@ public record TrainingRecipe(
 
     private Builder(TrainingTarget target) {
       this.target = target;
+      if (!target.needsPicture()) {
+        alpha = rank;
+        learningRate = 2e-3;
+        decay = true;
+        weightDecay = 0;
+        batch = 16;
+        noises = 8;
+      }
     }
 
     /** See {@link TrainingRecipe#schedule()}. */

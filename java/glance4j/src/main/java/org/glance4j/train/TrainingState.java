@@ -134,7 +134,9 @@ final class TrainingState implements AutoCloseable {
   private static double[] doubles(Tensor tensor) {
     Tensor contiguous = tensor.contiguous();
     double[] values = new double[Math.toIntExact(contiguous.numel())];
-    new DoublePointer(contiguous.data_ptr()).get(values);
+    if (values.length > 0) {
+      new DoublePointer(contiguous.data_ptr()).get(values);
+    }
     return values;
   }
 
