@@ -6,11 +6,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.glance4j.DType;
 import org.glance4j.Glance;
 import org.glance4j.GlanceOptions;
+import org.glance4j.Preset;
 import org.glance4j.evaluate.Evaluation;
 import org.glance4j.evaluate.EvaluationRequest;
 import org.glance4j.evaluate.Evaluator;
@@ -63,10 +65,12 @@ final class EvaluateCommand implements Callable<Integer> {
       names = "--method",
       paramLabel = "METHOD",
       description = {
-        "'NAME: schedule=base-10 cfg=3.5 slow=FILE fast=FILE scale=1 group=NAME'; may be repeated.",
+        "'NAME: schedule=base-10 cfg=3.5 slow=FILE fast=FILE scale=1 group=NAME' or",
+        "'NAME: preset=NAME' of the model's glance.json; may be repeated.",
         "Defaults: cfg 1, no adapters, scale 1, as group the name up to its first /.",
         "Methods of one group are joined by a line in quality.png.",
-        "Without any: base steps 10, 8, 6, 4, 3 and 2, and Glance's timesteps without adapters."
+        "Without any: base steps 10, 8, 6, 4, 3 and 2, Glance's timesteps without adapters,",
+        "and the model's presets."
       })
   List<String> methods = new ArrayList<>();
 
@@ -79,7 +83,10 @@ final class EvaluateCommand implements Callable<Integer> {
   @Option(
       names = "--pictures",
       paramLabel = "DIR",
-      description = "PROMPT.png files: is the nearest the one of the prompt? Default: not asked.")
+      description = {
+        "PROMPT.png files: is the nearest the one of the prompt? Default: not asked.",
+        "Prompts without a file there do not count."
+      })
   @Nullable Path pictures;
 
   @Option(names = "--samples", paramLabel = "N", description = "Prompts on sheet.png. Default: 10.")
@@ -115,7 +122,12 @@ final class EvaluateCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     GlanceOptions options =
-        GlanceOptions.builder().dtype(dtype).backend(backend).threads(threads).build();
+        GlanceOptions.builder()
+            .dtype(dtype)
+            .backend(backend)
+            .threads(threads)
+            .preset(Preset.NONE)
+            .build();
     // All that can be wrong is looked at before the model is loaded, which may take minutes.
     EvaluationRequest request = request();
     makeOutput();
@@ -133,26 +145,30 @@ final class EvaluateCommand implements Callable<Integer> {
   }
 
   private EvaluationRequest request() throws IOException {
+    Path folder = model == null ? Glance.bundledModelFolder() : model;
     return new EvaluationRequest(
-        methods(),
-        prompts == null ? defaultPrompts() : Prompts.read(prompts),
+        methods(Preset.readAll(folder)),
+        prompts == null ? promptsOf(folder) : Prompts.read(prompts),
         seeds,
         referenceCfg,
         pictures == null ? null : PictureSet.read(pictures),
         samples);
   }
 
-  private List<Method> methods() {
+  private List<Method> methods(Map<String, Preset> presets) {
     List<Method> all = new ArrayList<>();
     if (methodFile != null) {
-      all.addAll(Method.read(methodFile));
+      all.addAll(Method.read(methodFile, presets));
     }
-    methods.forEach(text -> all.add(Method.parse(text)));
-    return all.isEmpty() ? EvaluationRequest.defaultMethods(referenceCfg) : all;
+    methods.forEach(text -> all.add(Method.parse(text, presets)));
+    if (all.isEmpty()) {
+      all.addAll(EvaluationRequest.defaultMethods(referenceCfg));
+      presets.values().forEach(preset -> all.add(Method.of(preset)));
+    }
+    return all;
   }
 
-  private List<String> defaultPrompts() {
-    Path folder = model == null ? Glance.bundledModelFolder() : model;
+  private static List<String> promptsOf(Path folder) {
     return Prompts.of(folder)
         .orElseThrow(
             () ->

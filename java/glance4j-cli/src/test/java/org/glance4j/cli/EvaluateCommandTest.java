@@ -93,10 +93,11 @@ class EvaluateCommandTest {
           2 | --method=a                                          | "a" is not a method
           2 | --method=a:_schedule=base-0                         | must be
           2 | --method=a:_schedule=base-2 --method=a:_schedule=base-3 | two methods are named "a"
+          2 | --method=a:_preset=best                             | "preset=best": the model has no
           2 | --seeds=one                                         | one
           2 | --reference-cfg=0.5                                 | cfg 0.5
           2 | --samples=-1                                        | samples -1
-          2 | --pictures=DIR/pictures                             | 2 of 2 prompts
+          2 | --pictures=DIR/pictures                             | none of the 1 pictures
           1 | --methods=DIR/bad.txt                               | bad.txt: line 2: key "cgf"
           1 | --methods=DIR/nothing.txt                           | no such file
           1 | --methods=DIR/empty.txt                             | has no method

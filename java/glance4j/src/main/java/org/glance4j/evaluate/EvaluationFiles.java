@@ -69,10 +69,12 @@ final class EvaluationFiles {
                 machine.backend(),
                 machine.dtype(),
                 EvaluationTable.plain(Similarity.MOST_DECIBELS)));
-    if (request.pictures() != null) {
+    PictureSet pictures = request.pictures();
+    if (pictures != null) {
       text.append(
-          "- retrieval: of how many pictures the nearest of %d named ones is the prompt's own\n"
-              .formatted(request.pictures().size()));
+          "- retrieval: of how many pictures the nearest of %d named ones is the prompt's own, for the %d prompts among them\n"
+              .formatted(
+                  pictures.size(), request.prompts().stream().filter(pictures::has).count()));
     }
     text.append(
         "- PSNR gain: over the table's first method with as many evaluations, mean over pictures"

@@ -42,11 +42,13 @@ final class EvaluationJson {
     node.put("group", method.group());
     node.put("schedule", method.schedule().toString());
     node.put("cfg", method.cfg());
-    if (method.slow() != null && method.fast() != null) {
+    if (method.slow() != null) {
       node.put("slow", method.slow().toString());
-      node.put("fast", method.fast().toString());
-      node.put("scale", method.scale());
     }
+    if (method.fast() != null) {
+      node.put("fast", method.fast().toString());
+    }
+    node.put("scale", method.scale());
     node.put("evaluations", result.evaluations());
     node.put("latent_rmse", result.latentError());
     node.put("psnr", result.psnr());

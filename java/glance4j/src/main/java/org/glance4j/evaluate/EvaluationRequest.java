@@ -14,7 +14,8 @@ import org.jspecify.annotations.Nullable;
  * @param prompts at least one
  * @param seeds of the initial noise, at least one; each method draws each prompt with each seed
  * @param referenceCfg classifier-free guidance of the 50-step result all methods are compared to
- * @param pictures for retrieval, with a picture for each prompt; null for no retrieval
+ * @param pictures for retrieval of the prompts that have a picture there, at least one; null for no
+ *     retrieval
  * @param samples of the first how many prompts pictures are kept, with the first seed
  */
 public record EvaluationRequest(
@@ -54,7 +55,7 @@ public record EvaluationRequest(
       throw new IllegalArgumentException("samples " + samples + " must be at least 0");
     }
     if (pictures != null) {
-      pictures.requireAll(prompts);
+      pictures.requireAny(prompts);
     }
   }
 

@@ -1,9 +1,15 @@
 package org.glance4j.evaluate;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** The Markdown table of an {@link Evaluation}. */
 final class EvaluationTable {
@@ -60,15 +66,17 @@ final class EvaluationTable {
   /** What it is, in the words of {@link Method#parse}; of files only their names. */
   static String sampling(Method method) {
     String text = method.schedule() + ", CFG " + plain(method.cfg());
-    if (method.slow() == null || method.fast() == null) {
+    Set<Path> names = new LinkedHashSet<>();
+    Stream.of(method.slow(), method.fast())
+        .filter(Objects::nonNull)
+        .forEach(file -> names.add(file.getFileName()));
+    if (names.isEmpty()) {
       return text;
     }
-    boolean one = method.slow().equals(method.fast());
-    return text
-        + ", "
-        + method.slow().getFileName()
-        + (one ? " for both phases" : " + " + method.fast().getFileName())
-        + (method.scale() == 1 ? "" : " at " + plain(method.scale()));
+    boolean shared = method.slow() != null && method.slow().equals(method.fast());
+    String files = names.stream().map(Path::toString).collect(Collectors.joining(" + ", ", ", ""));
+    String scale = method.scale() == 1 ? "" : " at " + plain(method.scale());
+    return text + files + (shared ? " for both phases" : "") + scale;
   }
 
   private String gain(MethodResult result) {

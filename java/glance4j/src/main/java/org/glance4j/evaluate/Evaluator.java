@@ -21,10 +21,6 @@ import org.jspecify.annotations.Nullable;
  * adapter: reading its file and packing it for the kernels.
  */
 public final class Evaluator {
-  /** Makes both phases' adapters ready. */
-  private static final ScheduleSpec ONE_STEP_EACH =
-      ScheduleSpec.custom(List.of(new PhaseSigma(Phase.SLOW, 1), new PhaseSigma(Phase.FAST, 0.5f)));
-
   private final Glance glance;
   private final EvaluationRequest request;
   private final EvaluationListener listener;
@@ -152,17 +148,31 @@ public final class Evaluator {
         Similarity.psnr(image, goal),
         Similarity.ssim(image, goal),
         generation.stats().totalSeconds() - generation.stats().textSeconds(),
-        pictures == null ? null : pictures.nearest(image.toBufferedImage()));
+        pictures == null || !pictures.has(prompt)
+            ? null
+            : pictures.nearest(image.toBufferedImage()));
   }
 
   /** Loads and packs the method's adapters, if they are not the last method's. */
   private void makeReady(Method method) {
-    if (use(Adapters.of(method)) && method.slow() != null) {
+    if (use(Adapters.of(method)) && !oneStepEach(method).isEmpty()) {
       glance.generate(
           imageRequest(method, request.prompts().get(0), 0).toBuilder()
-              .schedule(ONE_STEP_EACH)
+              .schedule(ScheduleSpec.custom(oneStepEach(method)))
               .build());
     }
+  }
+
+  /** The phases that have an adapter. */
+  private static List<PhaseSigma> oneStepEach(Method method) {
+    List<PhaseSigma> steps = new ArrayList<>();
+    if (method.slow() != null) {
+      steps.add(new PhaseSigma(Phase.SLOW, 1));
+    }
+    if (method.fast() != null) {
+      steps.add(new PhaseSigma(Phase.FAST, 0.5f));
+    }
+    return steps;
   }
 
   private boolean use(Adapters adapters) {

@@ -2,6 +2,8 @@ package org.glance4j.evaluate;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import org.glance4j.Preset;
 import org.glance4j.schedule.ScheduleSpec;
 import org.jspecify.annotations.Nullable;
 
@@ -36,13 +38,7 @@ public record Method(
     if (!Double.isFinite(scale)) {
       throw new IllegalArgumentException("scale " + scale + " must be a finite number");
     }
-    boolean adapters = slow != null;
-    if (adapters != (fast != null)) {
-      throw new IllegalArgumentException(
-          "only "
-              + (adapters ? "slow" : "fast")
-              + " is given; give both slow and fast, which may be the same file, or none");
-    }
+    boolean adapters = slow != null || fast != null;
     if (adapters && schedule.toString().startsWith("base")) {
       throw new IllegalArgumentException(
           "schedule "
@@ -51,7 +47,7 @@ public record Method(
     }
     if (!adapters && scale != 1) {
       throw new IllegalArgumentException(
-          "scale " + scale + " has no effect without slow and fast; give both");
+          "scale " + scale + " has no effect without slow and fast; give them");
     }
   }
 
@@ -60,26 +56,44 @@ public record Method(
     return new Method(name, groupOf(name), schedule, cfg, null, null, 1);
   }
 
+  /** How a model's preset samples: {@code preset/NAME}. */
+  public static Method of(Preset preset) {
+    return of("preset/" + preset.name(), "preset", preset);
+  }
+
+  static Method of(String name, String group, Preset preset) {
+    return new Method(
+        name,
+        group,
+        preset.schedule(),
+        preset.cfg() == null ? 1 : preset.cfg(),
+        preset.slowLora(),
+        preset.fastLora(),
+        preset.loraScale());
+  }
+
   /**
-   * Reads {@code NAME: schedule=glance cfg=3.5 slow=FILE fast=FILE scale=0.5 group=NAME}. Only the
-   * name and the schedule must be there, the keys may stand in any order. Defaults: cfg 1, no
-   * adapters, scale 1, and as group the part of the name before the first {@code /}. A value with
-   * spaces stands in double quotes.
+   * Reads {@code NAME: schedule=glance cfg=3.5 slow=FILE fast=FILE scale=0.5 group=NAME} or {@code
+   * NAME: preset=default}. Only the name and the schedule or preset must be there, the keys may
+   * stand in any order. Defaults: cfg 1, no adapters, scale 1, and as group the part of the name
+   * before the first {@code /}. A value with spaces stands in double quotes.
    *
+   * @param presets of the model, by name
    * @throws IllegalArgumentException naming the word that is wrong, and the fix
    */
-  public static Method parse(String text) {
-    return MethodText.parse(text);
+  public static Method parse(String text, Map<String, Preset> presets) {
+    return MethodText.parse(text, presets);
   }
 
   /**
    * Reads a UTF-8 file of methods, one a line in the form of {@link #parse}; lines that are empty
    * or begin with {@code #} are skipped. File names in it are as seen from the current folder.
    *
+   * @param presets of the model, by name
    * @throws org.glance4j.ModelFormatException naming file, line, word and fix
    */
-  public static List<Method> read(Path file) {
-    return MethodText.read(file);
+  public static List<Method> read(Path file, Map<String, Preset> presets) {
+    return MethodText.read(file, presets);
   }
 
   static String groupOf(String name) {

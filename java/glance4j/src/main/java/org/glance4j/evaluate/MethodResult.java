@@ -45,11 +45,15 @@ public record MethodResult(
     return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   }
 
-  /** Of how many pictures the nearest of the set is the prompt's own: 0..1; empty without a set. */
+  /**
+   * Of how many pictures the nearest of the set is the prompt's own: 0..1. Only prompts that have a
+   * picture there count; empty without a set.
+   */
   public OptionalDouble retrieval() {
-    return pictures.get(0).nearest() == null
-        ? OptionalDouble.empty()
-        : OptionalDouble.of(mean(picture -> picture.isRetrieved() ? 1 : 0));
+    return pictures.stream()
+        .filter(picture -> picture.nearest() != null)
+        .mapToDouble(picture -> picture.isRetrieved() ? 1 : 0)
+        .average();
   }
 
   /**

@@ -10,24 +10,25 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.glance4j.ModelFormatException;
+import org.glance4j.Preset;
 import org.glance4j.schedule.ScheduleSpec;
 import org.jspecify.annotations.Nullable;
 
 /** Reads the text form of a {@link Method}. */
 final class MethodText {
   private static final Set<String> KEYS =
-      Set.of("schedule", "cfg", "slow", "fast", "scale", "group");
-  private static final String KEYS_IN_ORDER = "schedule, cfg, slow, fast, scale and group";
+      Set.of("schedule", "cfg", "slow", "fast", "scale", "group", "preset");
+  private static final String KEYS_IN_ORDER = "schedule, cfg, slow, fast, scale, group and preset";
   private static final Pattern WORD = Pattern.compile("([^\\s=\"]+)=(?:\"([^\"]*)\"|([^\\s\"]+))");
   private static final Pattern NAME = Pattern.compile("([^:]+):\\s+(.*)");
 
   private MethodText() {}
 
-  static List<Method> read(Path file) {
+  static List<Method> read(Path file, Map<String, Preset> presets) {
     List<Method> methods = new ArrayList<>();
     for (TextLine line : TextLine.read(file, "method")) {
       try {
-        methods.add(parse(line.text()));
+        methods.add(parse(line.text(), presets));
       } catch (IllegalArgumentException e) {
         throw ModelFormatException.in(
             file, "line " + line.number(), String.valueOf(e.getMessage()));
@@ -36,7 +37,7 @@ final class MethodText {
     return methods;
   }
 
-  static Method parse(String text) {
+  static Method parse(String text, Map<String, Preset> presets) {
     Matcher line = NAME.matcher(text.strip());
     if (!line.matches()) {
       throw new IllegalArgumentException(
@@ -44,19 +45,45 @@ final class MethodText {
     }
     String name = line.group(1).strip();
     Map<String, String> values = values(line.group(2));
+    String group = values.getOrDefault("group", Method.groupOf(name));
     String schedule = values.get("schedule");
+    if (values.containsKey("preset")) {
+      return Method.of(name, group, preset(values, presets));
+    }
     if (schedule == null) {
       throw new IllegalArgumentException(
           "method \"" + name + "\" has no schedule; add for example schedule=base-10");
     }
     return new Method(
         name,
-        values.getOrDefault("group", Method.groupOf(name)),
+        group,
         ScheduleSpec.parse(schedule),
         number(values, "cfg"),
         path(values, "slow"),
         path(values, "fast"),
         number(values, "scale"));
+  }
+
+  private static Preset preset(Map<String, String> values, Map<String, Preset> presets) {
+    for (String key : values.keySet()) {
+      if (!key.equals("preset") && !key.equals("group")) {
+        throw new IllegalArgumentException(
+            "\"%s=%s\": a preset says the %s itself; leave one out"
+                .formatted(key, values.get(key), key));
+      }
+    }
+    String name = String.valueOf(values.get("preset"));
+    Preset preset = presets.get(name);
+    if (preset == null) {
+      throw new IllegalArgumentException(
+          "\"preset=%s\": the model has no such preset; %s"
+              .formatted(
+                  name,
+                  presets.isEmpty()
+                      ? "it has none, so write a schedule"
+                      : "use " + String.join(" or ", presets.keySet())));
+    }
+    return preset;
   }
 
   private static Map<String, String> values(String text) {

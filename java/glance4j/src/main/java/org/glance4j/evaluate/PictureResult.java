@@ -9,7 +9,8 @@ import org.jspecify.annotations.Nullable;
  * @param psnr in dB, see {@link Similarity#psnr}
  * @param ssim see {@link Similarity#ssim}
  * @param seconds the generation's, without text encoding
- * @param nearest the name of the nearest picture of the set, or null if there is no set
+ * @param nearest the name of the nearest picture of the set, or null if there is no set or the
+ *     prompt has no picture in it
  */
 public record PictureResult(
     String prompt,

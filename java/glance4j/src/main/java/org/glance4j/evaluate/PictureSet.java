@@ -81,18 +81,21 @@ public final class PictureSet {
     return pictures.size();
   }
 
+  /** True if there is a picture of this name. */
+  public boolean has(String name) {
+    return pictures.containsKey(name);
+  }
+
   /**
-   * Fails if a prompt names no picture, since it could not be answered right.
+   * Fails if no prompt names a picture, since then nothing could be retrieved.
    *
-   * @throws IllegalArgumentException naming the first such prompt
+   * @throws IllegalArgumentException naming the first prompt
    */
-  void requireAll(List<String> prompts) {
-    List<String> missing =
-        prompts.stream().filter(prompt -> !pictures.containsKey(prompt)).toList();
-    if (!missing.isEmpty()) {
+  void requireAny(List<String> prompts) {
+    if (prompts.stream().noneMatch(this::has)) {
       throw new IllegalArgumentException(
-          "%d of %d prompts name no picture in %s, the first is \"%s\"; retrieval needs %s.png there"
-              .formatted(missing.size(), prompts.size(), folder, missing.get(0), missing.get(0)));
+          "none of the %d pictures in %s has a prompt's name, such as \"%s\"; leave retrieval out, or name them so"
+              .formatted(size(), folder, prompts.get(0)));
     }
   }
 

@@ -115,7 +115,7 @@ class EvaluatorTest {
     assertEquals(5, picture.seed());
     ImageRequest.Builder request = ImageRequest.builder("panda").seed(5);
     var reference = glance.generate(request.schedule(ScheduleSpec.base(50)).build()).image();
-    var image = glance.generate(request.cfg(2).schedule(ScheduleSpec.base(3)).build()).image();
+    var image = glance.generate(request.cfg(2.0).schedule(ScheduleSpec.base(3)).build()).image();
     assertEquals(
         Similarity.latentError(image.latents(), reference.latents()), picture.latentError());
     assertEquals(Similarity.psnr(image, reference), picture.psnr());
@@ -222,7 +222,7 @@ class EvaluatorTest {
             glance,
             new EvaluationRequest(
                 List.of(base(10, 1)),
-                List.of("red apple", "panda", "owl"),
+                List.of("red apple", "panda", "owl", "sunflower"),
                 List.of(0L),
                 1,
                 PictureSet.read(pictures),
@@ -230,8 +230,8 @@ class EvaluatorTest {
             SILENT);
     MethodResult ten = evaluation.methods().get(0);
     assertEquals(
-        List.of("red apple", "panda", "mouse face"),
-        ten.pictures().stream().map(PictureResult::nearest).toList());
+        List.of("red apple", "panda", "mouse face", "null"),
+        ten.pictures().stream().map(picture -> String.valueOf(picture.nearest())).toList());
     assertEquals(2 / 3.0, ten.retrieval().orElseThrow(), 1e-12);
     assertTrue(evaluation.table().contains("| retrieval |"), evaluation.table());
   }

@@ -8,7 +8,11 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
 import org.glance4j.ModelFormatException;
+import org.glance4j.Preset;
 import org.glance4j.schedule.ScheduleSpec;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -16,6 +20,14 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class MethodTest {
+  private static final Map<String, Preset> PRESETS =
+      new TreeMap<>(
+          Map.of(
+              "quick",
+              new Preset("quick", ScheduleSpec.base(4), null, null, null, 1),
+              "default",
+              new Preset("default", ScheduleSpec.glance(), 2.5, Path.of("s"), Path.of("f"), 0.5)));
+
   @TempDir Path folder;
 
   @Test
@@ -31,19 +43,39 @@ class MethodTest {
             0.5),
         Method.parse(
             "chord/0.5 strong: scale=0.5 slow=\"my slow.safetensors\" group=chords"
-                + "  cfg=3.5 fast=f=1.safetensors schedule=glance-3-5"));
+                + "  cfg=3.5 fast=f=1.safetensors schedule=glance-3-5",
+            PRESETS));
   }
 
   @Test
   void defaultsAreOfNoAdapters() {
     assertEquals(
         Method.of("base/10", ScheduleSpec.base(10), 1),
-        Method.parse("  base/10: schedule=base-10 "));
-    assertEquals("base", Method.parse("base/10: schedule=base-10").group());
-    assertEquals("base", Method.parse("base: schedule=base-10").group());
+        Method.parse("  base/10: schedule=base-10 ", PRESETS));
+    assertEquals("base", Method.parse("base/10: schedule=base-10", PRESETS).group());
+    assertEquals("base", Method.parse("base: schedule=base-10", PRESETS).group());
     assertEquals(
         ScheduleSpec.parse("custom:[slow 1.0, fast 0.5]"),
-        Method.parse("mine: schedule=\"custom:[slow 1.0, fast 0.5]\"").schedule());
+        Method.parse("mine: schedule=\"custom:[slow 1.0, fast 0.5]\"", PRESETS).schedule());
+  }
+
+  @Test
+  void aPresetSaysItAll() {
+    assertEquals(
+        new Method("mine", "all", ScheduleSpec.glance(), 2.5, Path.of("s"), Path.of("f"), 0.5),
+        Method.parse("mine: preset=default group=all", PRESETS));
+    assertEquals(
+        Method.of("preset/quick", ScheduleSpec.base(4), 1),
+        Method.parse("preset/quick: preset=quick", PRESETS));
+    assertEquals(
+        Method.parse("preset/default: preset=default", PRESETS),
+        Method.of(Objects.requireNonNull(PRESETS.get("default"))));
+    String message =
+        String.valueOf(
+            assertThrows(
+                    IllegalArgumentException.class, () -> Method.parse("a: preset=b", Map.of()))
+                .getMessage());
+    assertTrue(message.contains("it has none, so write a schedule"), message);
   }
 
   @ParameterizedTest
@@ -62,8 +94,8 @@ class MethodTest {
           a: schedule=base cfg=0.5                       | cfg 0.5 must be
           a: schedule=base cfg=2 cfg=3                   | "cfg=3" gives cfg a second time
           a: schedule=base scale=2                       | scale 2.0 has no effect
-          a: schedule=glance slow=s                      | only slow is given
-          a: schedule=glance fast=f                      | only fast is given
+          a: preset=best                                 | "preset=best": the model has no such preset; use default or quick
+          a: preset=quick cfg=2                          | "cfg=2": a preset says the cfg itself
           a: schedule=base slow=s fast=f                 | schedule base uses no adapter
           a: schedule=glance slow=s fast=f scale=NaN     | scale NaN must be a finite number
           a: schedule=glance slow="s fast=f              | "slow="s" is not key=value
@@ -71,7 +103,8 @@ class MethodTest {
   void saysWhichWordIsWrong(String text, String part) {
     String message =
         String.valueOf(
-            assertThrows(IllegalArgumentException.class, () -> Method.parse(text)).getMessage());
+            assertThrows(IllegalArgumentException.class, () -> Method.parse(text, PRESETS))
+                .getMessage());
     assertTrue(message.contains(part), message);
     assertEquals(1, message.lines().count());
   }
@@ -84,7 +117,7 @@ class MethodTest {
         List.of(
             Method.of("base/4", ScheduleSpec.base(4), 1),
             Method.of("base/2", ScheduleSpec.base(2), 2)),
-        Method.read(file));
+        Method.read(file, PRESETS));
   }
 
   @Test
@@ -102,7 +135,8 @@ class MethodTest {
   private static void assertRefused(Path file, String part) {
     String message =
         String.valueOf(
-            assertThrows(ModelFormatException.class, () -> Method.read(file)).getMessage());
+            assertThrows(ModelFormatException.class, () -> Method.read(file, PRESETS))
+                .getMessage());
     assertTrue(message.contains(part), message);
   }
 }
