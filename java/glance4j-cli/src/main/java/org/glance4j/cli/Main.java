@@ -16,6 +16,7 @@ import picocli.CommandLine.ScopeType;
     subcommands = {
       GenerateCommand.class,
       RepeatCommand.class,
+      PlanCommand.class,
       TrainCommand.class,
       EvaluateCommand.class,
       InspectCommand.class,
