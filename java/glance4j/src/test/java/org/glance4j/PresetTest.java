@@ -42,7 +42,7 @@ class PresetTest {
   @BeforeAll
   static void copyModel() throws IOException {
     model = copy(TestModels.TINY, temporary.resolve("model"));
-    Path adapters = Files.createDirectory(model.resolve("adapters"));
+    Path adapters = Files.createDirectories(model.resolve("adapters"));
     slow = TinyAdapters.write(adapters.resolve("slow.safetensors"), 1);
     fast = TinyAdapters.write(adapters.resolve("fast.safetensors"), 2);
   }

@@ -38,7 +38,9 @@ class TinyReferenceGenerateTest {
 
   @BeforeParameterizedClassInvocation
   static void load(Backend backend) {
-    glance = Glance.load(TestModels.TINY, GlanceOptions.builder().backend(backend).build());
+    glance =
+        Glance.load(
+            TestModels.TINY, GlanceOptions.builder().backend(backend).preset("none").build());
   }
 
   @AfterParameterizedClassInvocation

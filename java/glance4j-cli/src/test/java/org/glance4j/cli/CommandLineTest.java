@@ -154,11 +154,11 @@ class CommandLineTest {
         "generate x -o DIR/a.png --steps 0",
         "generate x -o DIR/a.png --count 0",
         "generate x -o DIR/a.png --cfg 0.5",
-        "generate x -o DIR/a.png --negative y",
+        "generate x -o DIR/a.png --cfg 1 --negative y",
         "generate x -o DIR/a.png --max-text-tokens 100000",
         "generate x -o DIR/a.png --threads -1",
         "generate x -o DIR/a.png --latents-out DIR/a.png",
-        "generate x -o DIR/a.png --lora-scale 4",
+        "generate x -o DIR/a.png --preset none --lora-scale 4",
         "generate x -o DIR/a.png --steps 2 --slow-lora s --fast-lora f",
       })
   void badUsageExitsWith2(String line) throws IOException {

@@ -40,7 +40,7 @@ class PresetCommandLineTest {
         Files.copy(file, model.resolve(bundled.relativize(file).toString()));
       }
     }
-    Path adapters = Files.createDirectory(model.resolve("adapters"));
+    Path adapters = Files.createDirectories(model.resolve("adapters"));
     for (String name : List.of("slow", "fast")) {
       writeAdapter(adapters.resolve(name + ".safetensors"));
     }
