@@ -1,6 +1,7 @@
 package org.glance4j;
 
 import java.nio.file.Path;
+import java.util.function.Supplier;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.model.ImageModel;
@@ -20,13 +21,48 @@ public final class ImageModels {
    */
   public static ImageModel open(Path folder, DType dtype, Backend backend) {
     ScalarType type = scalarType(dtype);
+    return open(folder, dtype, backend, () -> FluxModel.open(folder, type, backend));
+  }
+
+  /**
+   * As {@link #open}, for training adapters, without gradient checkpointing.
+   *
+   * @see #openForTraining(Path, DType, Backend, boolean)
+   */
+  public static ImageModel openForTraining(Path folder, DType dtype, Backend backend) {
+    return openForTraining(folder, dtype, backend, false);
+  }
+
+  /**
+   * As {@link #open}, for training adapters: the transformer records gradients, wherever it runs.
+   * Its weights are frozen; the gradients of the linears that an adapter changes come from this
+   * library's kernels, or on {@link Backend#TORCH} from LibTorch. An adapter's matrices may change
+   * between two forward passes.
+   *
+   * <p>Forward and backward pass belong in one {@link org.bytedeco.javacpp.PointerScope}.
+   *
+   * @param checkpointing true to compute each block again in the backward pass, in place of keeping
+   *     its activations: the same gradients, for less memory and a third more time
+   */
+  public static ImageModel openForTraining(
+      Path folder, DType dtype, Backend backend, boolean checkpointing) {
+    ScalarType type = scalarType(dtype);
+    return open(
+        folder,
+        dtype,
+        backend,
+        () -> FluxModel.openForTraining(folder, type, backend, checkpointing));
+  }
+
+  private static ImageModel open(
+      Path folder, DType dtype, Backend backend, Supplier<ImageModel> open) {
     DeviceMemory.require(
         backend,
         folder.toString(),
-        FluxModel.loadBytes(folder, type, backend),
+        FluxModel.loadBytes(folder, scalarType(dtype), backend),
         "load it as bf16 if that is what its files have");
     try {
-      return FluxModel.open(folder, type, backend);
+      return open.get();
     } catch (RuntimeException e) {
       if (DeviceMemory.isExhausted(e)) {
         throw new DeviceOutOfMemoryException(
@@ -34,16 +70,6 @@ public final class ImageModels {
       }
       throw e;
     }
-  }
-
-  /**
-   * As {@link #open}, for training adapters: gradients are recorded.
-   *
-   * @param checkpointing true to recompute each block's activations in the backward pass
-   */
-  public static ImageModel openForTraining(
-      Path folder, DType dtype, Backend backend, boolean checkpointing) {
-    return open(folder, dtype, Backend.TORCH);
   }
 
   /** The size of picture that the model in {@code folder} was made for, without loading it. */

@@ -19,7 +19,6 @@ import org.glance4j.kernel.LoraMatmul.Adapter;
 import org.glance4j.kernel.LoraMatmul.Up;
 import org.glance4j.kernel.PackedMatrix;
 import org.glance4j.lora.AdapterMix;
-import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraPair;
 import org.glance4j.lora.SelectedMix;
 import org.jspecify.annotations.Nullable;
@@ -110,6 +109,15 @@ final class AdapterPacks implements AutoCloseable {
   }
 
   private @Nullable Adapter pack(AdapterMix mix) {
+    requireConstant(mix);
+    return packAnew(mix);
+  }
+
+  /**
+   * The mix as one adapter, from the values its tensors have now; null if it leaves all linears
+   * alone. It is the caller's to {@link #free}.
+   */
+  @Nullable Adapter packAnew(AdapterMix mix) {
     List<List<Term>> terms = linears.stream().map(name -> terms(mix, name)).toList();
     if (terms.stream().allMatch(List::isEmpty)) {
       return null;
@@ -137,18 +145,22 @@ final class AdapterPacks implements AutoCloseable {
     for (AdapterMix.Part part : mix.parts()) {
       LoraPair pair = part.adapter().pair(linear);
       if (pair != null && part.strength() * pair.scale() != 0) {
-        requireConstant(part.adapter(), linear, pair);
         terms.add(new Term(pair, part.strength() * pair.scale()));
       }
     }
     return terms;
   }
 
-  private static void requireConstant(LoraAdapter adapter, String linear, LoraPair pair) {
-    if (pair.down().requires_grad() || pair.up().requires_grad()) {
-      throw new IllegalArgumentException(
-          "%s: %s requires a gradient, which only backend torch records"
-              .formatted(adapter.name(), linear));
+  private void requireConstant(AdapterMix mix) {
+    for (AdapterMix.Part part : mix.parts()) {
+      for (String linear : linears) {
+        LoraPair pair = part.adapter().pair(linear);
+        if (pair != null && (pair.down().requires_grad() || pair.up().requires_grad())) {
+          throw new IllegalArgumentException(
+              "%s: %s requires a gradient; open the model for training, or use backend torch"
+                  .formatted(part.adapter().name(), linear));
+        }
+      }
     }
   }
 
@@ -185,12 +197,13 @@ final class AdapterPacks implements AutoCloseable {
    */
   @Override
   public synchronized void close() {
-    packs.values().forEach(pack -> pack.ifPresent(AdapterPacks::close));
+    packs.values().forEach(pack -> pack.ifPresent(AdapterPacks::free));
     packs.clear();
     last = null;
   }
 
-  private static void close(Adapter adapter) {
+  /** Frees one packed adapter; no call may be using it. */
+  static void free(Adapter adapter) {
     adapter.down().close();
     for (Up up : adapter.ups()) {
       if (up != null) {

@@ -45,6 +45,7 @@ public final class Linears implements AutoCloseable {
   private final Weights weights;
   private final AdapterMix merged;
   private final LoraMatmul matmul;
+  private final boolean training;
   private final List<LoraLinears> taken = new ArrayList<>();
   private final Map<String, LinearShape> shapes = new LinkedHashMap<>();
 
@@ -54,9 +55,19 @@ public final class Linears implements AutoCloseable {
    * @param backend where the linears run
    */
   public Linears(Weights weights, AdapterMix merged, Backend backend) {
+    this(weights, merged, backend, false);
+  }
+
+  /**
+   * As the other one.
+   *
+   * @param training true if gradients shall be recorded, which {@link Backend#TORCH} always does
+   */
+  public Linears(Weights weights, AdapterMix merged, Backend backend, boolean training) {
     this.weights = weights;
     this.merged = merged;
     this.matmul = LoraMatmul.on(backend);
+    this.training = training;
   }
 
   /** The linear {@code name}: {@code NAME.weight} [outFeatures, inFeatures], {@code NAME.bias}. */
@@ -79,17 +90,32 @@ public final class Linears implements AutoCloseable {
       rows += part.outFeatures();
     }
     try (PointerScope scope = new PointerScope()) {
-      LoraLinears linears =
-          matmul.backend() == Backend.TORCH
-              ? new TorchLinears(
-                  stack(slices, slice -> weight(slice, inFeatures)),
-                  stack(slices, this::bias),
-                  slices)
-              : new PackedLinears(
-                  matmul, slices.stream().map(slice -> pack(slice, inFeatures)).toList());
+      LoraLinears linears = of(inFeatures, slices);
       taken.add(linears);
       return linears;
     }
+  }
+
+  private LoraLinears of(long inFeatures, List<LoraLinears.Slice> slices) {
+    if (backend() == Backend.TORCH) {
+      return new TorchLinears(
+          stack(slices, slice -> weight(slice, inFeatures)), stack(slices, this::bias), slices);
+    }
+    List<PackedLinears.Packed> packed = new ArrayList<>();
+    List<Tensor> kept = new ArrayList<>();
+    for (LoraLinears.Slice slice : slices) {
+      Tensor weight = weight(slice, inFeatures);
+      packed.add(pack(slice, weight));
+      if (training) {
+        kept.add(weight);
+      } else {
+        weights.release(weight);
+      }
+    }
+    PackedLinears forward = new PackedLinears(matmul, packed);
+    return training
+        ? new TrainingLinears(forward, new TransposedWeights(backend(), weights, kept), slices)
+        : forward;
   }
 
   @SuppressWarnings("ReferenceEquality")
@@ -120,13 +146,11 @@ public final class Linears implements AutoCloseable {
   }
 
   /** Packs straight from the mapped file, whose pages are then not needed any more. */
-  private PackedLinears.Packed pack(LoraLinears.Slice slice, long inFeatures) {
-    Tensor weight = weight(slice, inFeatures);
+  private PackedLinears.Packed pack(LoraLinears.Slice slice, Tensor weight) {
     PackedMatrix packed = PackedMatrix.of(matmul.backend(), weight);
     if (weights.isMapped(weight)) {
       NativeLibrary.releaseMappedPages(weight);
     }
-    weights.release(weight);
     return new PackedLinears.Packed(slice, packed, bias(slice));
   }
 
@@ -141,9 +165,14 @@ public final class Linears implements AutoCloseable {
     taken.forEach(LoraLinears::close);
   }
 
-  /** Where the linears run. */
+  /** Where the linears run: never {@link Backend#AUTO}. */
   public Backend backend() {
     return matmul.backend();
+  }
+
+  /** What the other operations of the model run on: plain LibTorch operations in training. */
+  public Backend operations() {
+    return training ? Backend.TORCH : backend();
   }
 
   /** The widths of every linear taken, by name. */

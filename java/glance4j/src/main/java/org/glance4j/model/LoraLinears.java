@@ -16,7 +16,8 @@ import org.glance4j.lora.LoraPair;
  * <p>Each {@link Slice} of the output columns finds its own A and B by name. The mix is an argument
  * of every call, so a phase change moves no weights. Thread-safe but for {@link #close()}.
  */
-public sealed interface LoraLinears extends AutoCloseable permits TorchLinears, PackedLinears {
+public sealed interface LoraLinears extends AutoCloseable
+    permits TorchLinears, TrainingLinears, PackedLinears {
   /**
    * One linear's columns of the output.
    *

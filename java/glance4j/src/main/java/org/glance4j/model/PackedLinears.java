@@ -67,26 +67,45 @@ final class PackedLinears implements LoraLinears {
     return run(x, mix, new GatedResidual(gate, residual), true);
   }
 
+  /** As {@link #project}, from the values that the adapters have now. */
+  Tensor projectAnew(Tensor x, AdapterMix mix) {
+    Tensor y = torch.empty(shape(x), options, null);
+    for (Call call : calls) {
+      Adapter adapter = mix.parts().isEmpty() ? null : call.adapters().packAnew(mix);
+      matmul.forward(x, arguments(call, y, null, false), adapter);
+      if (adapter != null) {
+        // On CUDA what is queued still reads it, before whatever takes its memory on that stream.
+        AdapterPacks.free(adapter);
+      }
+    }
+    return y;
+  }
+
   private Tensor run(
       Tensor x, AdapterChoice mix, @Nullable GatedResidual gated, boolean activations) {
     Tensor rows = evenRows(x);
     Tensor y = torch.empty(shape(x), options, null);
     for (Call call : calls) {
-      List<Linear> arguments = new ArrayList<>(call.linears().size());
-      for (Packed linear : call.linears()) {
-        Slice slice = linear.slice();
-        arguments.add(
-            new Linear(
-                linear.weight(),
-                linear.bias(),
-                y,
-                slice.offset(),
-                activations ? slice.activation() : Activation.NONE,
-                gated));
-      }
-      run(call.adapters(), rows, arguments, mix);
+      run(call.adapters(), rows, arguments(call, y, gated, activations), mix);
     }
     return y;
+  }
+
+  private static List<Linear> arguments(
+      Call call, Tensor y, @Nullable GatedResidual gated, boolean activations) {
+    List<Linear> arguments = new ArrayList<>(call.linears().size());
+    for (Packed linear : call.linears()) {
+      Slice slice = linear.slice();
+      arguments.add(
+          new Linear(
+              linear.weight(),
+              linear.bias(),
+              y,
+              slice.offset(),
+              activations ? slice.activation() : Activation.NONE,
+              gated));
+    }
+    return arguments;
   }
 
   private void run(AdapterPacks packs, Tensor x, List<Linear> arguments, AdapterChoice choice) {
@@ -112,7 +131,7 @@ final class PackedLinears implements LoraLinears {
   }
 
   /** The kernels read evenly spaced rows; a batch of one sample repeated has others. */
-  private static Tensor evenRows(Tensor x) {
+  static Tensor evenRows(Tensor x) {
     boolean even =
         x.dim() < 3
             || (x.stride(2) == 1 && (x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1)));

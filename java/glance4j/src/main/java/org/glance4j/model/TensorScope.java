@@ -18,7 +18,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class TensorScope implements AutoCloseable {
   private final @Nullable PointerScope outer = PointerScope.getInnerScope();
-  private final PointerScope inner = new PointerScope();
+  private final PointerScope inner = new BlockScope();
+
+  private static final class BlockScope extends PointerScope {}
 
   /**
    * Lets {@code tensor} outlive this scope. It then belongs to the scope around this one, or to the
@@ -30,6 +32,11 @@ public final class TensorScope implements AutoCloseable {
     }
     outer.attach(tensor);
     return tensor;
+  }
+
+  /** True if {@code scope} is one that this class has opened. */
+  static boolean isBlocks(PointerScope scope) {
+    return scope instanceof BlockScope;
   }
 
   /** Frees every tensor made in this scope and not released. */

@@ -40,28 +40,38 @@ final class TorchLinears implements LoraLinears {
 
   @Override
   public Tensor forward(Tensor x, AdapterChoice mix) {
-    Tensor y = project(x, mix);
+    return activated(project(x, mix), slices);
+  }
+
+  /** Applies the slices' activations to {@code y} in place. */
+  static Tensor activated(Tensor y, List<Slice> slices) {
     for (Slice slice : slices) {
       if (slice.activation() == Activation.GELU_TANH) {
-        torch.gelu_(columns(y, slice), "tanh");
+        torch.gelu_(columns(y, slices, slice), "tanh");
       }
     }
     return y;
   }
 
+  /** The mix itself, which these operations need. */
+  static AdapterMix mix(AdapterChoice choice) {
+    if (choice instanceof AdapterMix mix) {
+      return mix;
+    }
+    throw new IllegalArgumentException(
+        "adapters selected in device memory are for backend cuda; pass the mix itself");
+  }
+
   @Override
   public Tensor project(Tensor x, AdapterChoice choice) {
-    if (!(choice instanceof AdapterMix mix)) {
-      throw new IllegalArgumentException(
-          "adapters selected in device memory are for backend cuda; pass the mix itself");
-    }
+    AdapterMix mix = mix(choice);
     Tensor y = torch.linear(x, weight, new TensorOptional(bias));
     for (AdapterMix.Part part : mix.parts()) {
       for (Slice slice : slices) {
         LoraPair pair = part.adapter().pair(slice.name());
         if (pair != null) {
           Tensor update = torch.linear(torch.linear(x, pair.down()), pair.up());
-          columns(y, slice).add_(update.mul_(new Scalar(part.strength() * pair.scale())));
+          columns(y, slices, slice).add_(update.mul_(new Scalar(part.strength() * pair.scale())));
         }
       }
     }
@@ -73,7 +83,7 @@ final class TorchLinears implements LoraLinears {
     return torch.addcmul(residual, gate, forward(x, mix));
   }
 
-  private Tensor columns(Tensor y, Slice slice) {
+  private static Tensor columns(Tensor y, List<Slice> slices, Slice slice) {
     return slices.size() == 1 ? y : y.narrow(-1, slice.offset(), slice.outFeatures());
   }
 

@@ -16,6 +16,9 @@ import org.glance4j.weights.Weights;
  * meet in one attention over all tokens, text first.
  */
 final class DoubleBlock {
+  /** How many vectors of the modulation a block reads. */
+  static final int VECTORS = 12;
+
   /** The hidden states: text [batch, textTokens, width], image [batch, imageTokens, width]. */
   record Streams(Tensor text, Tensor image) {}
 
@@ -68,8 +71,8 @@ final class DoubleBlock {
             linears.linear(name + ".ff_context.net.2", 4 * width, width));
     return new DoubleBlock(
         name,
-        ModulatedNorm.on(linears.backend()),
-        JointAttention.on(linears.backend(), heads),
+        ModulatedNorm.on(linears.operations()),
+        JointAttention.on(linears.operations(), heads),
         image,
         text);
   }

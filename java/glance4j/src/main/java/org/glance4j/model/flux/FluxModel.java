@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -67,6 +68,28 @@ public final class FluxModel implements ImageModel {
    *     not fit each other
    */
   public static FluxModel open(Path folder, ScalarType dtype, Backend backend) {
+    return open(
+        folder, dtype, backend, transformer -> FluxTransformer.open(transformer, dtype, backend));
+  }
+
+  /**
+   * As {@link #open}, with a transformer that records gradients: see {@link
+   * FluxTransformer#openForTraining}.
+   */
+  public static FluxModel openForTraining(
+      Path folder, ScalarType dtype, Backend backend, boolean checkpointing) {
+    return open(
+        folder,
+        dtype,
+        backend,
+        transformer -> FluxTransformer.openForTraining(transformer, dtype, backend, checkpointing));
+  }
+
+  private static FluxModel open(
+      Path folder,
+      ScalarType dtype,
+      Backend backend,
+      Function<Path, FluxTransformer> openTransformer) {
     ModelIndex index = ModelIndex.read(folder);
     SigmaShift sigmaShift = SigmaShift.read(index.config("scheduler"));
     UnaryOperator<Tensor> placement = backend.resolve()::place;
@@ -76,8 +99,7 @@ public final class FluxModel implements ImageModel {
       opened.add(vae);
       FluxPromptEncoder promptEncoder = FluxPromptEncoder.open(folder, dtype, placement);
       opened.add(promptEncoder);
-      FluxTransformer transformer =
-          FluxTransformer.open(index.componentFolder("transformer"), dtype, backend);
+      FluxTransformer transformer = openTransformer.apply(index.componentFolder("transformer"));
       opened.add(transformer);
       requireFitting(folder, transformer.config(), promptEncoder, vae);
       return new FluxModel(sigmaShift, promptEncoder, transformer, vae);

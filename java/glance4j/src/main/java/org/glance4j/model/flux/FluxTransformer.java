@@ -1,14 +1,10 @@
 package org.glance4j.model.flux;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.Backend;
@@ -35,8 +31,8 @@ import org.jspecify.annotations.Nullable;
  * #forward(Tensor, Tensor, Modulation, Rope, AdapterChoice)} called for each step.
  *
  * <p>Results belong to the caller's {@link org.bytedeco.javacpp.PointerScope}. Gradients are
- * recorded on {@link Backend#TORCH} unless the caller turned them off. Stateless and thread-safe,
- * but nothing may run when {@link #close()} is called.
+ * recorded on {@link Backend#TORCH}, and by a model opened for training, unless the caller turned
+ * them off. Stateless and thread-safe, but nothing may run when {@link #close()} is called.
  */
 public final class FluxTransformer implements AutoCloseable {
   private final FluxConfig config;
@@ -51,28 +47,27 @@ public final class FluxTransformer implements AutoCloseable {
   private final LoraLinears contextEmbedder;
   private final TimeTextEmbedding timeTextEmbedding;
   private final AdaLnLinears adaLnLinears;
-  private final List<DoubleBlock> doubleBlocks = new ArrayList<>();
-  private final List<SingleBlock> singleBlocks = new ArrayList<>();
+  private final FluxBlocks blocks;
   private final LoraLinears out;
 
-  private FluxTransformer(FluxConfig config, Weights weights, Linears linears, AdapterMix merged) {
+  private FluxTransformer(
+      FluxConfig config,
+      Weights weights,
+      Linears linears,
+      AdapterMix merged,
+      boolean checkpointing) {
     this.config = config;
     this.weights = weights;
     this.dtype = weights.dtype();
     this.linears = linears;
-    this.norm = ModulatedNorm.on(linears.backend());
+    this.norm = ModulatedNorm.on(linears.operations());
     this.ropes = new RopeCache(config.ropeAxes(), linears.backend());
     int width = config.width();
     latentEmbedder = linears.linear("x_embedder", config.inChannels(), width);
     contextEmbedder = linears.linear("context_embedder", config.contextDim(), width);
     timeTextEmbedding = TimeTextEmbedding.take(config, linears, weights);
     adaLnLinears = AdaLnLinears.take(config, linears);
-    for (int i = 0; i < config.layers(); i++) {
-      doubleBlocks.add(DoubleBlock.take(i, config, linears, weights));
-    }
-    for (int i = 0; i < config.singleLayers(); i++) {
-      singleBlocks.add(SingleBlock.take(i, config, linears, weights));
-    }
+    blocks = FluxBlocks.take(config, linears, weights, checkpointing);
     out = linears.linear("proj_out", width, config.inChannels());
     weights.requireAllTaken();
     merged.parts().forEach(part -> check(part.adapter()));
@@ -97,11 +92,33 @@ public final class FluxTransformer implements AutoCloseable {
    */
   public static FluxTransformer openMerged(
       Path folder, ScalarType dtype, Backend backend, AdapterMix merged) {
+    return open(folder, dtype, backend, merged, false, false);
+  }
+
+  /**
+   * As {@link #open}, to record gradients on every backend: operations are plain LibTorch ones, but
+   * for the gradients of linears with adapters, which come from the kernels.
+   *
+   * @param checkpointing true to compute each block again in the backward pass, in place of keeping
+   *     its activations
+   */
+  public static FluxTransformer openForTraining(
+      Path folder, ScalarType dtype, Backend backend, boolean checkpointing) {
+    return open(folder, dtype, backend, AdapterMix.NONE, true, checkpointing);
+  }
+
+  private static FluxTransformer open(
+      Path folder,
+      ScalarType dtype,
+      Backend backend,
+      AdapterMix merged,
+      boolean training,
+      boolean checkpointing) {
     FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
     Weights weights = Weights.open(folder, dtype, backend.resolve()::place);
-    Linears linears = new Linears(weights, merged, backend);
+    Linears linears = new Linears(weights, merged, backend, training);
     try {
-      return new FluxTransformer(config, weights, linears, merged);
+      return new FluxTransformer(config, weights, linears, merged, checkpointing);
     } catch (RuntimeException | Error e) {
       linears.close();
       weights.close();
@@ -272,12 +289,7 @@ public final class FluxTransformer implements AutoCloseable {
     probe.see("x_embedder", "", () -> image);
     probe.see("context_embedder", "", () -> context);
 
-    Tensor joint = doubleBlocks(context, image, vectors, pass);
-    for (SingleBlock block : singleBlocks) {
-      Tensor next = block.forward(joint, vectors, pass);
-      joint.close();
-      joint = next;
-    }
+    Tensor joint = blocks.forward(context, image, vectors, pass);
     Tensor scale = vectors.next();
     Tensor shift = vectors.next();
     Tensor normed = AdaLn.modulate(norm, joint.narrow(1, textTokens, imageTokens), shift, scale);
@@ -285,22 +297,6 @@ public final class FluxTransformer implements AutoCloseable {
     Tensor velocity = out.forward(normed, pass.mix());
     probe.see("proj_out", "", () -> velocity);
     return velocity;
-  }
-
-  /** Returns text and image tokens as one sequence. Frees each state but {@code context}. */
-  private Tensor doubleBlocks(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
-    DoubleBlock.Streams x = new DoubleBlock.Streams(context, image);
-    boolean ownsText = false;
-    for (DoubleBlock block : doubleBlocks) {
-      DoubleBlock.Streams next = block.forward(x, vectors, pass);
-      x.image().close();
-      if (ownsText) {
-        x.text().close();
-      }
-      ownsText = true;
-      x = next;
-    }
-    return torch.cat(new TensorVector(x.text(), x.image()), 1);
   }
 
   private static void requireShape(String what, Tensor tensor, long... shape) {

@@ -2,6 +2,8 @@ package org.glance4j.model.flux;
 
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.Backend;
+import org.glance4j.lora.AdapterChoice;
+import org.glance4j.model.LoraLinears;
 
 /**
  * Multi-head self-attention of all tokens, from the projections of one or more streams of them to
@@ -43,10 +45,18 @@ abstract sealed class JointAttention permits TorchAttention, KernelAttention {
   abstract Tensor attend(Rope rope, Stream... streams);
 
   /**
+   * Projects x to q, k, v and a hidden layer, in the form that {@link #attendBeside} reads.
+   *
+   * @param in those linears, the hidden layer's last, with the GELU of it
+   */
+  abstract Tensor projectBeside(LoraLinears in, Tensor x, AdapterChoice mix);
+
+  /**
    * Attends and puts the result beside a hidden layer that was projected with q, k and v.
    *
    * @param rope of all tokens
-   * @param stream with shape [batch, tokens, 3 * width + hidden]; not to be used afterwards
+   * @param stream from {@link #projectBeside}, shape [batch, tokens, 3 * width + hidden]; not to be
+   *     used afterwards
    * @return shape [batch, tokens, width + hidden]
    */
   abstract Tensor attendBeside(Rope rope, Stream stream);

@@ -4,6 +4,8 @@ import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.QkNormRope;
 import org.glance4j.kernel.SoftmaxAttention;
+import org.glance4j.lora.AdapterChoice;
+import org.glance4j.model.LoraLinears;
 
 /**
  * {@link JointAttention} on the kernels: each stream is normed and rotated straight into its place
@@ -27,6 +29,11 @@ final class KernelAttention extends JointAttention {
     Tensor out = projected.new_empty(projected.size(0), rope.tokens(), heads.count(), heads.dim());
     attend(rope, out, streams);
     return out;
+  }
+
+  @Override
+  Tensor projectBeside(LoraLinears in, Tensor x, AdapterChoice mix) {
+    return in.forward(x, mix);
   }
 
   @Override

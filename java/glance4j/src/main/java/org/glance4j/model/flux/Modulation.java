@@ -54,6 +54,23 @@ public final class Modulation {
       this.values = values;
     }
 
+    /** All vectors, shape [rows, vectors, width]. */
+    Tensor values() {
+      return values;
+    }
+
+    /** A reader of {@code other}'s vectors from where this one stands. */
+    Reader of(Tensor other) {
+      Reader reader = new Reader(other);
+      reader.next = next;
+      return reader;
+    }
+
+    /** Passes over {@code count} vectors. */
+    void skip(int count) {
+      next += count;
+    }
+
     Tensor next() {
       return values.narrow(1, next++, 1);
     }

@@ -15,6 +15,9 @@ import org.glance4j.weights.Weights;
  * attention and MLP side by side, so that one matmul leads in and one leads out.
  */
 final class SingleBlock {
+  /** How many vectors of the modulation a block reads. */
+  static final int VECTORS = 3;
+
   private final String name;
   private final ModulatedNorm norm;
   private final JointAttention attention;
@@ -61,8 +64,8 @@ final class SingleBlock {
     LoraLinears out = linears.linear(name + ".proj_out", 5 * width, width);
     return new SingleBlock(
         name,
-        ModulatedNorm.on(linears.backend()),
-        JointAttention.on(linears.backend(), heads),
+        ModulatedNorm.on(linears.operations()),
+        JointAttention.on(linears.operations(), heads),
         in,
         norms,
         out);
@@ -77,7 +80,7 @@ final class SingleBlock {
     AdaLn adaLn = modulation.nextAdaLn();
     try (TensorScope scope = new TensorScope()) {
       Tensor normed = adaLn.modulate(norm, x);
-      Tensor projected = in.forward(normed, pass.mix());
+      Tensor projected = attention.projectBeside(in, normed, pass.mix());
       Tensor both =
           attention.attendBeside(pass.rope(), new JointAttention.Stream(projected, norms));
       Tensor result = scope.release(out.forward(both, pass.mix(), adaLn.gate(), x));

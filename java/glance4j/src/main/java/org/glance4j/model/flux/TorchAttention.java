@@ -3,7 +3,9 @@ package org.glance4j.model.flux;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.glance4j.lora.AdapterChoice;
 import org.glance4j.model.Attention;
+import org.glance4j.model.LoraLinears;
 
 /** {@link JointAttention} in plain LibTorch operations. Gradients are recorded. */
 final class TorchAttention extends JointAttention {
@@ -38,12 +40,18 @@ final class TorchAttention extends JointAttention {
     return torch.cat(projected, 1);
   }
 
+  /** Without the activation, which in place on a part of the columns is a slow way back. */
+  @Override
+  Tensor projectBeside(LoraLinears in, Tensor x, AdapterChoice mix) {
+    return in.project(x, mix);
+  }
+
   @Override
   Tensor attendBeside(Rope rope, Stream stream) {
-    Tensor attended = attend(rope, stream);
     Tensor projected = stream.projected();
     long qkv = 3 * heads.width();
-    Tensor hidden = projected.narrow(2, qkv, projected.size(2) - qkv);
-    return torch.cat(new TensorVector(attended.flatten(2, 3), hidden), 2);
+    TensorVector parts = projected.split_with_sizes(new long[] {qkv, projected.size(2) - qkv}, 2);
+    Tensor attended = attend(rope, new Stream(parts.get(0), stream.norms()));
+    return torch.cat(new TensorVector(attended.flatten(2, 3), torch.gelu(parts.get(1), "tanh")), 2);
   }
 }
