@@ -79,8 +79,8 @@ final class LabelledSheet {
     if (width > MOST_SIDE) {
       return (double) MOST_SIDE / width;
     }
-    int enlarged = (LEAST_SIDE + width - 1) / width;
-    return enlarged;
+    int whole = (LEAST_SIDE + width - 1) / width;
+    return whole;
   }
 
   private BufferedImage draw() {

@@ -65,7 +65,7 @@ final class EvaluationTable {
 
   /** What it is, in the words of {@link Method#parse}; of files only their names. */
   static String sampling(Method method) {
-    String text = method.schedule() + ", CFG " + plain(method.cfg());
+    String text = schedule(method) + ", CFG " + plain(method.cfg());
     Set<Path> names = new LinkedHashSet<>();
     Stream.of(method.slow(), method.fast())
         .filter(Objects::nonNull)
@@ -77,6 +77,12 @@ final class EvaluationTable {
     String files = names.stream().map(Path::toString).collect(Collectors.joining(" + ", ", ", ""));
     String scale = method.scale() == 1 ? "" : " at " + plain(method.scale());
     return text + files + (shared ? " for both phases" : "") + scale;
+  }
+
+  /** A list of sigmas is too long for a table; evaluation.json has it. */
+  private static String schedule(Method method) {
+    String text = method.schedule().toString();
+    return text.startsWith("custom:") ? "custom, " + text.split(",", -1).length + " steps" : text;
   }
 
   private String gain(MethodResult result) {

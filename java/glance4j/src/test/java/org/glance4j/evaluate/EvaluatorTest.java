@@ -261,14 +261,6 @@ class EvaluatorTest {
   }
 
   @Test
-  void differencesArePaired() {
-    MethodResult.Difference difference = MethodResult.Difference.of(new double[] {1, 2, 3, 6});
-    assertEquals(3, difference.mean());
-    assertEquals(Math.sqrt(14 / 3.0 / 4), difference.error(), 1e-12);
-    assertTrue(Double.isNaN(MethodResult.Difference.of(new double[] {1}).error()));
-  }
-
-  @Test
   void refusesWhatCannotBeCompared() {
     List<Method> methods = List.of(base(1, 1), base(1, 2));
     assertRefused("two methods are named \"base/1\"", methods, PROMPTS, List.of(0L));
