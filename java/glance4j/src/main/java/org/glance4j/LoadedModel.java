@@ -143,18 +143,25 @@ record LoadedModel(
     return sized.toBuilder().cfg(cfg(request, schedule)).build();
   }
 
-  /** The request's, or else the preset's, or else the schedule's own, or else none. */
+  /**
+   * The request's, or else the preset's, or else none; but with a schedule whose steps have their
+   * own the largest of those, which turns CFG on.
+   */
   private double cfg(ImageRequest request, Schedule schedule) {
-    if (request.cfg() != null) {
-      if (request.cfg() == 1 && schedule.ownCfg().isPresent()) {
+    if (schedule.ownCfg().isPresent()) {
+      double own = schedule.ownCfg().getAsDouble();
+      if (request.cfg() != null && request.cfg() != own) {
         throw new IllegalArgumentException(
-            "cfg 1 turns guidance off, but schedule %s has its own for its steps; leave cfg open"
-                .formatted(schedule.name()));
+            "cfg %s: schedule %s has a cfg of its own for each step; leave cfg out, or choose another schedule"
+                .formatted(request.cfg(), schedule.name()));
       }
+      return own;
+    }
+    if (request.cfg() != null) {
       return request.cfg();
     }
     Preset used = request.schedule() == null ? preset : null;
-    return used != null && used.cfg() != null ? used.cfg() : schedule.ownCfg().orElse(1);
+    return used != null && used.cfg() != null ? used.cfg() : 1;
   }
 
   ImageSize size(ImageRequest request) {

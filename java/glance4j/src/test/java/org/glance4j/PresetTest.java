@@ -75,6 +75,22 @@ class PresetTest {
   }
 
   @Test
+  void guidancesOfTheStepsTakeThePlaceOfCfg() {
+    ScheduleSpec guided = ScheduleSpec.parse("custom:[slow 1.0 cfg 2.5, fast 0.5 cfg 2.5]");
+    ImageRequest completed = complete(NONE, request().schedule(guided));
+    assertEquals(2.5, completed.cfg());
+    assertEquals(completed, complete(NONE, completed.toBuilder()));
+    ScheduleSpec plain = ScheduleSpec.parse("custom:[slow 1.0, fast 0.5]");
+    assertArrayEquals(
+        draw(NONE, request().schedule(plain).cfg(2.5)).rgb(),
+        draw(NONE, request().schedule(guided)).rgb());
+    assertError(
+        IllegalArgumentException.class,
+        () -> complete(NONE, request().schedule(guided).cfg(1.0)),
+        "has a cfg of its own for each step; leave cfg out");
+  }
+
+  @Test
   void ownScheduleTakesTheAdaptersOnly() {
     GlanceOptions own = NONE.toBuilder().slowLora(slow).fastLora(fast).loraScale(0.5).build();
     ScheduleSpec other = ScheduleSpec.parse("custom:[slow 1.0, fast 0.5]");

@@ -86,6 +86,12 @@ final class TrainCommand implements Callable<Integer> {
       description = "Recompute activations in the backward pass: less memory, a third more time.")
   boolean checkpointing;
 
+  @Option(
+      names = "--save-every",
+      paramLabel = "N",
+      description = "Save after every N steps, to go on from after a kill. Default: 10.")
+  int saveEvery = 10;
+
   @Spec CommandSpec spec = CommandSpec.create();
 
   @Override
@@ -140,6 +146,7 @@ final class TrainCommand implements Callable<Integer> {
             .backend(backend)
             .threads(threads)
             .checkpointing(checkpointing)
+            .saveEvery(saveEvery)
             .listener(progress);
     List<String> all = new ArrayList<>(captions);
     if (captionFile != null) {

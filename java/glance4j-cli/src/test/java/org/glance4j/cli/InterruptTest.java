@@ -29,21 +29,15 @@ class InterruptTest {
     Path log = Files.createTempFile("glance", ".log");
     Path pictures = Files.createDirectory(folder.resolve("pictures"));
     Process process =
-        new ProcessBuilder(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-cp",
-                classPath(),
-                "-Dorg.slf4j.simpleLogger.log.org.glance4j=debug",
-                Main.class.getName(),
-                "generate",
-                "red apple",
-                "--steps=1000",
-                "--count=1000",
-                "-o",
-                pictures.resolve("a.png").toString())
-            .redirectErrorStream(true)
-            .redirectOutput(log.toFile())
-            .start();
+        ChildMain.start(
+            log,
+            List.of("-Dorg.slf4j.simpleLogger.log.org.glance4j=debug"),
+            "generate",
+            "red apple",
+            "--steps=1000",
+            "--count=1000",
+            "-o",
+            pictures.resolve("a.png").toString());
     awaitText(process, log, "step ");
     new ProcessBuilder("kill", "-INT", String.valueOf(process.pid())).start().waitFor();
     assertTrue(process.waitFor(20, TimeUnit.SECONDS), "still running");
@@ -62,11 +56,5 @@ class InterruptTest {
       assertTrue(process.isAlive(), Files.readString(log, StandardCharsets.UTF_8));
       Thread.sleep(50);
     }
-  }
-
-  /** Surefire hides the real class path behind a manifest. */
-  private static String classPath() {
-    String real = System.getProperty("surefire.test.class.path");
-    return real == null ? System.getProperty("java.class.path") : real;
   }
 }

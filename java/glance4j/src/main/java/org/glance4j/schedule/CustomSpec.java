@@ -14,6 +14,10 @@ record CustomSpec(List<PhaseSigma> steps) implements ScheduleSpec {
     }
     for (int i = 1; i < steps.size(); i++) {
       requireBelow(steps.get(i - 1), steps.get(i));
+      if ((steps.get(i).cfg() == null) != (steps.get(0).cfg() == null)) {
+        throw new IllegalArgumentException(
+            "a custom schedule of which only some steps have a cfg; give one to all or to none");
+      }
     }
   }
 

@@ -30,7 +30,7 @@ public record Schedule(String name, List<Step> steps) {
     return steps.stream().anyMatch(step -> step.phase() == phase);
   }
 
-  /** The largest of the steps' own guidances; empty if none has one. */
+  /** The largest of the steps' own guidances; empty if they have none. */
   public OptionalDouble ownCfg() {
     return steps.stream()
         .map(Step::cfg)

@@ -10,8 +10,8 @@ import org.jspecify.annotations.Nullable;
  * @param timestep what the transformer is told, 0..1000
  * @param sigma the noise level before the step, 0..1
  * @param nextSigma the noise level after the step, below {@code sigma}; 0 after the last one
- * @param cfg the step's own classifier-free guidance, which takes the place of the request's where
- *     that is on; null where the step has none of its own
+ * @param cfg the step's own classifier-free guidance; null where it has none, and the request's
+ *     counts
  */
 public record Step(Phase phase, float timestep, float sigma, float nextSigma, @Nullable Float cfg) {
   /** A step without a guidance of its own. */
@@ -19,11 +19,7 @@ public record Step(Phase phase, float timestep, float sigma, float nextSigma, @N
     this(phase, timestep, sigma, nextSigma, null);
   }
 
-  /**
-   * The scale of classifier-free guidance.
-   *
-   * @param requested the request's, for steps without their own
-   */
+  /** The scale of classifier-free guidance: its own, or else {@code requested}. */
   public float cfg(float requested) {
     return cfg == null ? requested : cfg;
   }

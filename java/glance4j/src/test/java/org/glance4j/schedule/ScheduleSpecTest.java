@@ -3,6 +3,7 @@ package org.glance4j.schedule;
 import static org.glance4j.reference.ErrorAssert.assertError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -73,10 +74,28 @@ class ScheduleSpecTest {
     assertEquals("custom:[slow 1.0, slow 0.95, fast 0.6]", expected.toString());
   }
 
+  @Test
+  void stepsMayHaveTheirOwnGuidance() throws IOException {
+    ScheduleSpec spec = ScheduleSpec.parse("custom:" + write("slow 1.0 cfg 2.4\nfast 0.5 cfg 2\n"));
+    assertEquals("custom:[slow 1.0 cfg 2.4, fast 0.5 cfg 2.0]", spec.toString());
+    assertEquals(spec, ScheduleSpec.parseInline(spec.toString()));
+    Schedule schedule = spec.resolve(Schedulers.of("flux"), 16);
+    assertEquals(2.4f, schedule.steps().get(0).cfg(3.5f));
+    assertEquals(2, schedule.steps().get(1).cfg(3.5f));
+    assertEquals(2.4f, schedule.ownCfg().orElseThrow(), 1e-6);
+    Schedule base = ScheduleSpec.base(2).resolve(Schedulers.of("flux"), 16);
+    assertEquals(3.5f, base.steps().get(1).cfg(3.5f));
+    assertTrue(base.ownCfg().isEmpty());
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       value = {
+        "slow 1.0 cfg 0.5 | line 1 | cfg 0.5 must be",
+        "slow 1.0 cfg inf | line 1 | cfg \"inf\"",
+        "slow 1.0 cfg 2;fast 0.5 | content | only some steps have a cfg",
+        "slow 1.0 cgf 2 | line 1 | expected a phase and a sigma",
         "slow 1.0;slo 0.5 | line 2 | phase \"slo\"",
         "slow 1.0;;slow one | line 3 | sigma \"one\"",
         "slow 1.5 | line 1 | sigma 1.5 must be above 0 and at most 1",
