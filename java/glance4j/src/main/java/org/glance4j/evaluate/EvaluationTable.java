@@ -65,7 +65,7 @@ final class EvaluationTable {
 
   /** What it is, in the words of {@link Method#parse}; of files only their names. */
   static String sampling(Method method) {
-    String text = schedule(method) + ", CFG " + plain(method.cfg());
+    String text = schedule(method) + ", CFG " + cfg(method);
     Set<Path> names = new LinkedHashSet<>();
     Stream.of(method.slow(), method.fast())
         .filter(Objects::nonNull)
@@ -77,6 +77,13 @@ final class EvaluationTable {
     String files = names.stream().map(Path::toString).collect(Collectors.joining(" + ", ", ", ""));
     String scale = method.scale() == 1 ? "" : " at " + plain(method.scale());
     return text + files + (shared ? " for both phases" : "") + scale;
+  }
+
+  private static String cfg(Method method) {
+    if (method.cfg() != null) {
+      return plain(method.cfg());
+    }
+    return method.schedule().toString().contains(" cfg ") ? "of each step" : "1";
   }
 
   /** A list of sigmas is too long for a table; evaluation.json has it. */

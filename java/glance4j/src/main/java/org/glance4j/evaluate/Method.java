@@ -13,7 +13,8 @@ import org.jspecify.annotations.Nullable;
  * @param name as tables and plots show it
  * @param group methods of one group are joined by a line in the plot
  * @param schedule the steps to walk
- * @param cfg classifier-free guidance, at least 1; above 1 each step costs two evaluations
+ * @param cfg classifier-free guidance, at least 1; above 1 each step costs two evaluations; null
+ *     for the schedule's own, or none where it has none
  * @param slow the SLOW phase's adapter file, or null for none
  * @param fast the FAST phase's adapter file, or null for none
  * @param scale multiplies each adapter's own scale, see {@link
@@ -23,7 +24,7 @@ public record Method(
     String name,
     String group,
     ScheduleSpec schedule,
-    double cfg,
+    @Nullable Double cfg,
     @Nullable Path slow,
     @Nullable Path fast,
     double scale) {
@@ -32,7 +33,7 @@ public record Method(
     if (name.isBlank()) {
       throw new IllegalArgumentException("a method has no name; put one before the colon");
     }
-    if (!Double.isFinite(cfg) || cfg < 1) {
+    if (cfg != null && (!Double.isFinite(cfg) || cfg < 1)) {
       throw new IllegalArgumentException("cfg " + cfg + " must be a finite number of at least 1");
     }
     if (!Double.isFinite(scale)) {
@@ -52,7 +53,7 @@ public record Method(
   }
 
   /** A method without adapters; its group is the part of the name before the first {@code /}. */
-  public static Method of(String name, ScheduleSpec schedule, double cfg) {
+  public static Method of(String name, ScheduleSpec schedule, @Nullable Double cfg) {
     return new Method(name, groupOf(name), schedule, cfg, null, null, 1);
   }
 
@@ -66,7 +67,7 @@ public record Method(
         name,
         group,
         preset.schedule(),
-        preset.cfg() == null ? 1 : preset.cfg(),
+        preset.cfg(),
         preset.slowLora(),
         preset.fastLora(),
         preset.loraScale());
@@ -75,8 +76,8 @@ public record Method(
   /**
    * Reads {@code NAME: schedule=glance cfg=3.5 slow=FILE fast=FILE scale=0.5 group=NAME} or {@code
    * NAME: preset=default}. Only the name and the schedule or preset must be there, the keys may
-   * stand in any order. Defaults: cfg 1, no adapters, scale 1, and as group the part of the name
-   * before the first {@code /}. A value with spaces stands in double quotes.
+   * stand in any order. Defaults: the schedule's own cfg or 1, no adapters, scale 1, and as group
+   * the part of the name before the first {@code /}. A value with spaces stands in double quotes.
    *
    * @param presets of the model, by name
    * @throws IllegalArgumentException naming the word that is wrong, and the fix

@@ -58,7 +58,7 @@ final class MethodText {
         name,
         group,
         ScheduleSpec.parse(schedule),
-        number(values, "cfg"),
+        values.containsKey("cfg") ? number(values, "cfg") : null,
         path(values, "slow"),
         path(values, "fast"),
         number(values, "scale"));

@@ -155,11 +155,11 @@ class EvaluatorTest {
             glance,
             request(
                 List.of(
-                    Method.of("plain", schedule, 1),
+                    Method.of("plain", schedule, 1.0),
                     new Method("adapted", "a", schedule, 1, slow, fast, 1),
                     new Method("strength 0", "a", schedule, 1, slow, fast, 0),
                     new Method("one", "a", schedule, 1, slow, slow, 1),
-                    Method.of("plain again", schedule, 1))),
+                    Method.of("plain again", schedule, 1.0))),
             SILENT);
     List<List<Double>> errors =
         evaluation.methods().stream()

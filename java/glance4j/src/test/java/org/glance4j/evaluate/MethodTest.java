@@ -50,7 +50,7 @@ class MethodTest {
   @Test
   void defaultsAreOfNoAdapters() {
     assertEquals(
-        Method.of("base/10", ScheduleSpec.base(10), 1),
+        Method.of("base/10", ScheduleSpec.base(10), null),
         Method.parse("  base/10: schedule=base-10 ", PRESETS));
     assertEquals("base", Method.parse("base/10: schedule=base-10", PRESETS).group());
     assertEquals("base", Method.parse("base: schedule=base-10", PRESETS).group());
@@ -115,8 +115,8 @@ class MethodTest {
     Files.writeString(file, "# plain\n\n base/4: schedule=base-4\nbase/2: schedule=base-2 cfg=2\n");
     assertEquals(
         List.of(
-            Method.of("base/4", ScheduleSpec.base(4), 1),
-            Method.of("base/2", ScheduleSpec.base(2), 2)),
+            Method.of("base/4", ScheduleSpec.base(4), null),
+            Method.of("base/2", ScheduleSpec.base(2), 2.0)),
         Method.read(file, PRESETS));
   }
 
