@@ -78,6 +78,11 @@ final class PlanCommand implements Callable<Integer> {
   int rounds = 6;
 
   @Option(
+      names = "--plain-cfg",
+      description = "Keep the guidance of --cfg for all steps. Default: each step gets its own.")
+  boolean plainCfg;
+
+  @Option(
       names = {"-o", "--output"},
       paramLabel = "FILE.txt",
       required = true,
@@ -153,6 +158,7 @@ final class PlanCommand implements Callable<Integer> {
         .width(width)
         .height(height)
         .rounds(rounds)
+        .plainCfg(plainCfg)
         .dtype(dtype)
         .backend(backend)
         .listener(progress)
@@ -185,29 +191,26 @@ final class PlanCommand implements Callable<Integer> {
 
   private void print(SchedulePlan plan) {
     PrintWriter out = spec.commandLine().getOut();
-    out.printf("%4s  %-5s  %8s  %8s  %9s%n", "step", "phase", "sigma", "next", "curvature");
+    out.printf(
+        "%4s  %-5s  %8s  %8s  %6s  %9s%n", "step", "phase", "sigma", "next", "cfg", "curvature");
     for (int i = 0; i < plan.steps().size(); i++) {
       PhaseSigma step = plan.steps().get(i);
       out.printf(
           Locale.ROOT,
-          "%4d  %-5s  %8.6f  %8.6f  %9.3f%n",
+          "%4d  %-5s  %8.6f  %8.6f  %6.3f  %9.3f%n",
           i + 1,
           step.phase(),
           step.sigma(),
           plan.nextSigma(i),
+          step.cfg() == null ? cfg : step.cfg(),
           plan.curvature().at(step.sigma()));
     }
     out.printf("%nerror of the latents, relative to 50 steps, on the planning prompts:%n");
-    printError(out, "this plan", plan.error());
-    plan.others().forEach(other -> printError(out, other.schedule(), other.error()));
+    plan.errorTable().forEach(line -> out.println("  " + line));
     out.printf("%n%s%n%s%n", plan.splitReason(), output);
     if (plot != null) {
       out.println(plot);
     }
     out.flush();
-  }
-
-  private static void printError(PrintWriter out, String schedule, double error) {
-    out.printf(Locale.ROOT, "  %-12s %.4f%n", schedule, error);
   }
 }

@@ -46,7 +46,8 @@ class PlanCommandTest {
     String plan = "plan --steps 3 --cfg 3.5 --seed 5 --rounds 1 --prompts DIR/prompts.txt -o DIR/";
     Outcome first = run(plan + "a.txt --plot DIR/a.png");
     assertEquals(0, first.exitCode(), first.err());
-    for (String part : List.of("curvature", "slow", "base-3", "slow ends after step", "a.txt")) {
+    for (String part :
+        List.of("curvature", "own cfgs", "base-3", "slow ends after step", "a.txt")) {
       assertTrue(first.out().contains(part), first.out());
     }
     assertTrue(ImageIO.read(folder.resolve("a.png").toFile()).getWidth() > 100);
@@ -56,7 +57,18 @@ class PlanCommandTest {
         Files.readAllBytes(folder.resolve("a.txt")), Files.readAllBytes(folder.resolve("b.txt")));
     Outcome picture = run("generate owl -o DIR/owl.png --json --schedule custom:DIR/a.txt");
     assertEquals(0, picture.exitCode(), picture.err());
-    assertTrue(picture.out().contains("\"evaluations\":3"), picture.out());
+    assertTrue(picture.out().contains("\"evaluations\":6"), picture.out());
+  }
+
+  @Test
+  void keepsOneGuidanceIfAsked() throws IOException {
+    Outcome plain =
+        run(
+            "plan --steps 3 --cfg 2.5 --plain-cfg --rounds 0 -o DIR/a.txt --prompts DIR/prompts.txt");
+    assertEquals(0, plain.exitCode(), plain.err());
+    assertFalse(plain.out().contains("own cfgs"), plain.out());
+    assertTrue(plain.out().contains("2.500"), plain.out());
+    assertFalse(Files.readString(folder.resolve("a.txt")).contains("slow 1.0 cfg"));
   }
 
   @ParameterizedTest

@@ -7,32 +7,50 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
+import org.glance4j.model.Velocity;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A walk along a schedule, step by step. The tensors belong to the scope they were made in. For one
  * thread.
  */
 final class KeptRun {
-  private final float[] sigmas;
+  private final GuidedSigmas schedule;
   private final Tensor states;
   private final Tensor velocities;
+  private final @Nullable Tensor contrasts;
 
   /**
    * Space for a walk.
    *
-   * @param sigmas steps + 1 of them, which stay as they are
+   * @param schedule stays as it is
    * @param latents of the walk's shape, f32
+   * @param guided whether its velocities have a negative part
    */
-  KeptRun(float[] sigmas, Tensor latents) {
-    this.sigmas = sigmas;
-    this.states = latents.new_empty(sigmas.length, latents.numel());
+  KeptRun(GuidedSigmas schedule, Tensor latents, boolean guided) {
+    this.schedule = schedule;
+    this.states = latents.new_empty(steps() + 1, latents.numel());
     this.velocities = latents.new_empty(steps(), latents.numel());
+    this.contrasts = guided ? latents.new_empty(steps(), latents.numel()) : null;
   }
 
   /** Keeps where step {@code index} starts and along which velocity it goes. */
-  void put(int index, Tensor latents, Tensor velocity) {
+  void put(int index, Tensor latents, Velocity velocity) {
     states.select(0, index).copy_(latents.view(-1));
-    velocities.select(0, index).copy_(velocity.reshape(-1));
+    Tensor combined = velocity.combined(schedule.cfgs()[index]);
+    velocities.select(0, index).copy_(combined.reshape(-1));
+    if (contrasts != null) {
+      contrasts.select(0, index).copy_(contrast(velocity).reshape(-1));
+    }
+  }
+
+  /** By how much the velocity grows with the guidance: {@code v_pos - v_neg}. */
+  static Tensor contrast(Velocity velocity) {
+    Tensor negative = velocity.negative();
+    if (negative == null) {
+      throw new IllegalStateException("no contrast without CFG");
+    }
+    return velocity.positive().sub(negative);
   }
 
   /** Keeps where the walk ends. */
@@ -41,7 +59,16 @@ final class KeptRun {
   }
 
   private int steps() {
-    return sigmas.length - 1;
+    return schedule.steps();
+  }
+
+  private float length(int index) {
+    return schedule.sigmas()[index + 1] - schedule.sigmas()[index];
+  }
+
+  /** Where each step starts, and the end: f32 [steps + 1, values]. */
+  Tensor states() {
+    return states;
   }
 
   /** The final latents, f32 [values]. */
@@ -51,8 +78,23 @@ final class KeptRun {
 
   /** Where step {@code index} ends if only its length is another, f32 [values]. */
   Tensor after(int index, float nextSigma) {
-    Scalar length = new Scalar(nextSigma - sigmas[index]);
+    Scalar length = new Scalar(nextSigma - schedule.sigmas()[index]);
     return velocities.select(0, index).mul(length).add_(states.select(0, index));
+  }
+
+  /** Where step {@code index} ends if only its guidance is larger by {@code more}. */
+  Tensor guided(int index, float more) {
+    return contrasts()
+        .select(0, index)
+        .mul(new Scalar(more * length(index)))
+        .add_(states.select(0, index + 1));
+  }
+
+  private Tensor contrasts() {
+    if (contrasts == null) {
+      throw new IllegalStateException("no guidance in a walk without CFG");
+    }
+    return contrasts;
   }
 
   /**
@@ -66,7 +108,7 @@ final class KeptRun {
         int targets = steps() - j;
         float[] lengths = new float[targets];
         for (int k = 0; k < targets; k++) {
-          lengths[k] = sigmas[j + 1 + k] - sigmas[j];
+          lengths[k] = schedule.sigmas()[j + 1 + k] - schedule.sigmas()[j];
         }
         Tensor column = backend.place(torch.tensor(lengths)).unsqueeze(1);
         Tensor missed =
@@ -87,7 +129,7 @@ final class KeptRun {
       Tensor turns = velocities.narrow(0, 1, intervals).sub(velocities.narrow(0, 0, intervals));
       double[] turning = doubles(turns.square_().sum(1));
       for (int j = 0; j < intervals; j++) {
-        turning[j] = Math.sqrt(turning[j]) / (sigmas[j] - sigmas[j + 1]);
+        turning[j] = Math.sqrt(turning[j]) / -length(j);
       }
       return turning;
     }

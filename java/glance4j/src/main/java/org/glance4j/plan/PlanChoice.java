@@ -3,6 +3,7 @@ package org.glance4j.plan;
 import java.util.ArrayList;
 import java.util.List;
 import org.glance4j.model.ImageModel;
+import org.glance4j.plan.PlanRefiner.Candidate;
 import org.glance4j.schedule.Phase;
 import org.glance4j.schedule.PhaseSigma;
 import org.glance4j.schedule.Schedule;
@@ -11,6 +12,9 @@ import org.glance4j.schedule.Step;
 
 /** Makes the choices of a {@link SchedulePlanner}. For one thread, once. */
 final class PlanChoice {
+  /** Own guidances are taken if they leave less than this part of the squared error. */
+  static final double WORTH_ITS_CFGS = 0.75;
+
   private final ImageModel model;
   private final PlanInputs inputs;
   private final PlanningRuns runs;
@@ -21,23 +25,60 @@ final class PlanChoice {
     this.runs = runs;
   }
 
-  SchedulePlan choose(int steps, int rounds) {
-    float[] nodes = sigmas(ScheduleSpec.base(SchedulePlanner.MAX_STEPS));
-    PlanningRuns.Fine fine = runs.walkFine(nodes);
-    SigmaRefiner.Candidate best = measured(kept(nodes, fine.jumpErrors(), steps));
-    List<SchedulePlan.ScheduleError> others = new ArrayList<>();
-    for (ScheduleSpec spec : published(steps)) {
-      SigmaRefiner.Candidate other = measured(sigmas(spec));
-      others.add(new SchedulePlan.ScheduleError(spec.toString(), Math.sqrt(other.squaredError())));
-      if (other.squaredError() < best.squaredError()) {
-        best = other;
-      }
+  /**
+   * Sigmas as they did.
+   *
+   * @param plain with the one guidance asked for
+   * @param fitted with a guidance for each step; plain where steps may not have their own
+   */
+  private record Tried(Candidate plain, Candidate fitted) {
+    SchedulePlan.ScheduleError named(String name) {
+      return new SchedulePlan.ScheduleError(
+          name, Math.sqrt(plain.squaredError()), Math.sqrt(fitted.squaredError()));
     }
-    return plan(new SigmaRefiner(runs).refine(best, rounds), fine.curvature(), others);
+
+    /** The best of each kind. */
+    Tried orBetter(Tried other) {
+      return new Tried(better(plain, other.plain), better(fitted, other.fitted));
+    }
+
+    private static Candidate better(Candidate first, Candidate second) {
+      return second.squaredError() < first.squaredError() ? second : first;
+    }
   }
 
-  private SigmaRefiner.Candidate measured(float[] sigmas) {
-    return new SigmaRefiner.Candidate(sigmas, runs.error("comparing schedules", sigmas));
+  SchedulePlan choose(int steps, int rounds) {
+    float[] nodes = sigmas(ScheduleSpec.base(SchedulePlanner.MAX_STEPS));
+    PlanningRuns.Fine fine = runs.walkFine(plain(nodes));
+    Tried best = tried(kept(nodes, fine.jumpErrors(), steps));
+    List<SchedulePlan.ScheduleError> others = new ArrayList<>();
+    for (ScheduleSpec spec : published(steps)) {
+      Tried other = tried(sigmas(spec));
+      others.add(other.named(spec.toString()));
+      best = best.orBetter(other);
+    }
+    return plan(refined(best, rounds), fine.curvature(), others);
+  }
+
+  private Tried tried(float[] sigmas) {
+    Candidate plain = measured(plain(sigmas));
+    return new Tried(
+        plain,
+        inputs.ownCfg() ? measured(runs.fitted("fitting guidances", plain.schedule())) : plain);
+  }
+
+  private Tried refined(Tried best, int rounds) {
+    Candidate plain = new PlanRefiner(runs, best.plain(), false).refine(rounds);
+    return new Tried(
+        plain, inputs.ownCfg() ? new PlanRefiner(runs, best.fitted(), true).refine(rounds) : plain);
+  }
+
+  private Candidate measured(GuidedSigmas schedule) {
+    return new Candidate(schedule, runs.error("comparing schedules", schedule));
+  }
+
+  private GuidedSigmas plain(float[] sigmas) {
+    return GuidedSigmas.with((float) inputs.cfg(), sigmas);
   }
 
   private static float[] kept(float[] nodes, double[][] jumpErrors, int steps) {
@@ -72,15 +113,17 @@ final class PlanChoice {
   }
 
   private SchedulePlan plan(
-      SigmaRefiner.Candidate best, Curvature curvature, List<SchedulePlan.ScheduleError> others) {
-    float[] sigmas = best.sigmas();
+      Tried best, Curvature curvature, List<SchedulePlan.ScheduleError> others) {
+    boolean own = best.fitted().squaredError() < WORTH_ITS_CFGS * best.plain().squaredError();
+    GuidedSigmas schedule = own ? best.fitted().schedule() : best.plain().schedule();
     PhaseSplit split = PhaseSplit.of(curvature);
-    int slowSteps = split.slowSteps(sigmas);
+    int slowSteps = split.slowSteps(schedule.sigmas());
     List<PhaseSigma> steps = new ArrayList<>();
-    for (int i = 0; i + 1 < sigmas.length; i++) {
-      steps.add(new PhaseSigma(i < slowSteps ? Phase.SLOW : Phase.FAST, sigmas[i]));
+    for (int i = 0; i < schedule.steps(); i++) {
+      Phase phase = i < slowSteps ? Phase.SLOW : Phase.FAST;
+      Float cfg = inputs.ownCfg() ? Float.valueOf(schedule.cfgs()[i]) : null;
+      steps.add(new PhaseSigma(phase, schedule.sigmas()[i], cfg));
     }
-    return new SchedulePlan(
-        inputs, steps, split, curvature, Math.sqrt(best.squaredError()), others);
+    return new SchedulePlan(inputs, steps, split, curvature, best.named("planned"), others);
   }
 }

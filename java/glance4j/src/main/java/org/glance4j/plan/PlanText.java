@@ -7,6 +7,8 @@ import java.util.stream.Collectors;
 
 /** What a {@link SchedulePlan} says in words. */
 final class PlanText {
+  private static final String NAMED = "%-14s  ";
+
   private PlanText() {}
 
   static String splitReason(SchedulePlan plan) {
@@ -37,15 +39,34 @@ final class PlanText {
     lines.add("# prompts, with seeds from %d:".formatted(inputs.seed()));
     inputs.prompts().forEach(prompt -> lines.add("#   " + inLine(prompt)));
     lines.add("# error of the latents on these prompts, relative to 50 steps:");
-    lines.add(errorLine("this schedule", plan.error()));
-    plan.others().forEach(other -> lines.add(errorLine(other.schedule(), other.error())));
+    errors(plan).forEach(line -> lines.add("#   " + line));
     lines.add("# " + plan.splitReason());
     plan.steps().forEach(step -> lines.add(step.toString()));
     return lines.stream().collect(Collectors.joining("\n", "", "\n"));
   }
 
-  private static String errorLine(String schedule, double error) {
-    return String.format(Locale.ROOT, "#   %-14s %.4f", schedule, error);
+  /** The errors as a table, without a line break at the end of a line. */
+  static List<String> errors(SchedulePlan plan) {
+    List<String> lines = new ArrayList<>();
+    if (plan.inputs().ownCfg()) {
+      lines.add(
+          String.format(
+              Locale.ROOT, NAMED + "%10s  %10s", "", "cfg " + plan.inputs().cfg(), "own cfgs"));
+    }
+    lines.add(errorLine(plan, plan.errors()));
+    plan.others().forEach(other -> lines.add(errorLine(plan, other)));
+    if (plan.inputs().ownCfg()) {
+      lines.add(
+          plan.hasFittedCfgs() ? "taken with own cfgs" : "taken with one cfg: own gain too little");
+    }
+    return lines;
+  }
+
+  private static String errorLine(SchedulePlan plan, SchedulePlan.ScheduleError of) {
+    String line = String.format(Locale.ROOT, NAMED + "%10.4f", of.schedule(), of.error());
+    return plan.inputs().ownCfg()
+        ? line + String.format(Locale.ROOT, "  %10.4f", of.fittedError())
+        : line;
   }
 
   /** A line break would end the comment. */

@@ -3,33 +3,20 @@ package org.glance4j.plan;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.glance4j.kernel.Cfg;
-import org.glance4j.kernel.FlowStep;
-import org.glance4j.model.Conditioning;
-import org.glance4j.model.DenoiseTask;
 import org.glance4j.model.Denoiser;
-import org.glance4j.model.ImageModel;
-import org.glance4j.model.Trajectory;
 import org.glance4j.model.Velocity;
-import org.glance4j.schedule.Phase;
-import org.glance4j.schedule.Schedule;
 import org.glance4j.schedule.Step;
-import org.jspecify.annotations.Nullable;
 
 /**
- * Runs of the base model on the planning prompts, compared with where its fine trajectories end.
- * Errors are squared distances of final latents relative to the fine ones' squared norm, the mean
- * over the prompts. For one thread, in one inference mode.
+ * Runs on the planning prompts, compared with their fine trajectories. Errors are squared distances
+ * of final latents relative to the fine ones' squared norm, the mean over the prompts. For one
+ * thread.
  */
-final class PlanningRuns implements SigmaRefiner.Runs, AutoCloseable {
-  /** A finite difference moves a sigma by this part of the shorter step beside it. */
-  private static final float NUDGE = 0.1f;
-
+final class PlanningRuns implements PlanRefiner.Runs, AutoCloseable {
   /**
    * What the fine trajectories show.
    *
@@ -39,211 +26,136 @@ final class PlanningRuns implements SigmaRefiner.Runs, AutoCloseable {
   @SuppressWarnings("ArrayRecordComponent") // Never compared.
   record Fine(double[][] jumpErrors, Curvature curvature) {}
 
-  /**
-   * One prompt's goal.
-   *
-   * @param end of its fine trajectory, f32 [values]
-   * @param weight {@code 1 / (|end|^2 prompts)}: makes a squared distance its part of the error
-   */
-  private record Goal(Conditioning prompt, Tensor end, double weight) {}
-
-  private final ImageModel model;
-  private final FlowStep flowStep;
-  private final PlanInputs inputs;
+  private final BaseRuns base;
+  private final int count;
+  private final boolean ownCfg;
   private final PlanListener listener;
-  private final Runnable stopCheck;
-  private final Cfg cfg;
-  private final @Nullable Conditioning negative;
   private final List<Goal> goals = new ArrayList<>();
 
-  /**
-   * Runs on an open model.
-   *
-   * @param stopCheck throws if the planning is to stop; asked before each step
-   */
-  PlanningRuns(
-      ImageModel model,
-      FlowStep flowStep,
-      PlanInputs inputs,
-      PlanListener listener,
-      Runnable stopCheck) {
-    this.model = model;
-    this.flowStep = flowStep;
-    this.inputs = inputs;
+  PlanningRuns(BaseRuns base, PlanInputs inputs, PlanListener listener) {
+    this.base = base;
+    this.count = inputs.prompts().size();
+    this.ownCfg = inputs.ownCfg();
     this.listener = listener;
-    this.stopCheck = stopCheck;
-    boolean guided = inputs.cfg() > 1;
-    this.cfg = guided ? Cfg.plain((float) inputs.cfg()) : Cfg.NONE;
-    this.negative = guided ? model.encode("", model.defaultTextTokens()) : null;
   }
 
   /**
-   * Walks each prompt's fine trajectory, keeps its end as the goal of the other runs, and measures
-   * it. Comes first, once.
+   * Walks each prompt's fine trajectory, keeps it as the goal of the other runs, and measures it.
+   * Comes first, once.
    */
-  Fine walkFine(float[] sigmas) {
-    int count = inputs.prompts().size();
-    double[][] jumpErrors = new double[sigmas.length][sigmas.length];
-    double[] curvature = new double[sigmas.length - 2];
+  Fine walkFine(GuidedSigmas fine) {
+    int nodes = fine.sigmas().length;
+    double[][] jumpErrors = new double[nodes][nodes];
+    double[] curvature = new double[fine.steps() - 1];
     for (int p = 0; p < count; p++) {
-      stopCheck.run();
-      Conditioning prompt = model.encode(inputs.prompts().get(p), model.defaultTextTokens());
+      base.encode(p);
       try (PointerScope scope = new PointerScope()) {
-        KeptRun fine = keep(p, denoiser(prompt, steps(sigmas)), sigmas);
-        double norm = fine.end().norm().item_double();
-        Goal goal =
-            new Goal(prompt, fine.end().clone().retainReference(), 1 / (norm * norm * count));
+        KeptRun run = base.keep(p, base.denoiser(p, base.steps(fine)), fine);
+        double norm = run.end().norm().item_double();
+        Tensor path = ownCfg ? run.states() : run.end().unsqueeze(0).clone();
+        Goal goal = new Goal(fine.sigmas(), path.retainReference(), 1 / (norm * norm * count));
         goals.add(goal);
-        double[][] missed = fine.jumpErrors(flowStep.backend());
-        for (int j = 0; j < missed.length; j++) {
+        double[][] missed = run.jumpErrors(base.flowStep().backend());
+        for (int j = 0; j < nodes; j++) {
           addScaled(missed[j], goal.weight(), jumpErrors[j]);
         }
-        addScaled(fine.turning(), 1 / (norm * count), curvature);
+        addScaled(run.turning(), 1 / (norm * count), curvature);
       }
-      listener.onProgress("walking " + (sigmas.length - 1) + " steps", p + 1, count);
+      listener.onProgress("walking " + fine.steps() + " steps", p + 1, count);
     }
     // The last node, 0, is never evaluated.
-    float[] evaluated = Arrays.copyOf(sigmas, sigmas.length - 1);
+    float[] evaluated = Arrays.copyOf(fine.sigmas(), fine.steps());
     return new Fine(jumpErrors, Curvature.of(evaluated, curvature));
   }
 
   @Override
-  public double error(String activity, float[] sigmas) {
+  public double error(String activity, GuidedSigmas schedule) {
     double sum = 0;
-    for (int p = 0; p < goals.size(); p++) {
+    for (int p = 0; p < count; p++) {
       Goal goal = goals.get(p);
       try (PointerScope scope = new PointerScope()) {
-        List<Step> steps = steps(sigmas);
-        Denoiser denoiser = denoiser(goal.prompt(), steps);
-        Tensor latents = noise(p);
+        List<Step> steps = base.steps(schedule);
+        Denoiser denoiser = base.denoiser(p, steps);
+        Tensor latents = base.noise(p);
         for (int i = 0; i < steps.size(); i++) {
-          advance(denoiser, i, steps.get(i), latents);
+          base.advance(denoiser, i, steps.get(i), latents);
         }
         double distance = latents.view(-1).sub(goal.end()).norm().item_double();
         sum += goal.weight() * distance * distance;
       }
-      listener.onProgress(activity, p + 1, goals.size());
+      listener.onProgress(activity, p + 1, count);
     }
     return sum;
   }
 
-  /** By finite differences: each sigma in turn is nudged. */
   @Override
-  public SigmaFit.Problem problem(String activity, float[] sigmas) {
-    int unknowns = sigmas.length - 2;
+  public PlanFit.Problem problem(String activity, GuidedSigmas schedule, boolean withCfgs) {
+    Sensitivities sensitivities = new Sensitivities(base, schedule, withCfgs);
+    int unknowns = sensitivities.unknowns();
     double[] gradient = new double[unknowns];
     double[][] normal = new double[unknowns][unknowns];
-    for (int p = 0; p < goals.size(); p++) {
+    for (int p = 0; p < count; p++) {
       try (PointerScope scope = new PointerScope()) {
-        Tensor rows = sensitivities(p, sigmas);
+        Goal goal = goals.get(p);
+        Tensor rows = sensitivities.of(p, goal.end());
         Tensor products = rows.matmul(rows.t());
-        double weight = goals.get(p).weight();
         for (int i = 0; i < unknowns; i++) {
           double[] row = KeptRun.doubles(products.select(0, i));
-          addScaled(row, weight, normal[i]);
-          gradient[i] += weight * row[unknowns];
+          addScaled(row, goal.weight(), normal[i]);
+          gradient[i] += goal.weight() * row[unknowns];
         }
       }
-      listener.onProgress(activity, p + 1, goals.size());
+      listener.onProgress(activity, p + 1, count);
     }
-    return new SigmaFit.Problem(gradient, normal);
+    return new PlanFit.Problem(gradient, normal);
   }
 
   /**
-   * How prompt p's end moves with each sigma but the first and the 0, and as the last row its
-   * distance from the goal: f64 [unknowns + 1, values].
+   * The guidances that suit given sigmas, step by step: each is the one whose step comes closest to
+   * the fine trajectories, from where the steps before it have led. With {@code o} where a step
+   * ends without the negative prompt and {@code d = (sigma_{i+1} - sigma_i) (v_pos - v_neg)} that
+   * is {@code 1 + <d, x(sigma_{i+1}) - o> / <d, d>}, with sums over the prompts.
    */
-  private Tensor sensitivities(int p, float[] sigmas) {
-    int count = sigmas.length - 1;
-    float[] nudged = nudged(sigmas);
-    List<Step> all = new ArrayList<>(steps(sigmas));
-    for (int k = 1; k < count; k++) {
-      all.add(step(nudged[k], sigmas[k + 1]));
-    }
-    Denoiser denoiser = denoiser(goals.get(p).prompt(), all);
-    KeptRun base = keep(p, denoiser, sigmas);
-    Tensor end = base.end();
-    Tensor rows = end.new_empty(count, end.numel()).to(ScalarType.Double);
-    for (int k = 1; k < count; k++) {
-      try (PointerScope scope = new PointerScope()) {
-        // Up to sigma k the run is the base run, but for the length of its last step.
-        Tensor latents = noise(p);
-        latents.view(-1).copy_(base.after(k - 1, nudged[k]));
-        advance(denoiser, count + k - 1, all.get(count + k - 1), latents);
-        for (int i = k + 1; i < count; i++) {
-          advance(denoiser, i, all.get(i), latents);
-        }
-        Scalar nudge = new Scalar(nudged[k] - sigmas[k]);
-        rows.select(0, k - 1).copy_(latents.view(-1).sub(end).div_(nudge));
+  GuidedSigmas fitted(String activity, GuidedSigmas schedule) {
+    float[] cfgs = schedule.cfgs().clone();
+    try (PointerScope scope = new PointerScope()) {
+      List<Tensor> latents = new ArrayList<>();
+      for (int p = 0; p < count; p++) {
+        latents.add(base.noise(p));
+      }
+      for (int i = 0; i < cfgs.length; i++) {
+        cfgs[i] = fittedStep(schedule.sigmas()[i], schedule.sigmas()[i + 1], cfgs[i], latents);
+        listener.onProgress(activity, i + 1, cfgs.length);
       }
     }
-    rows.select(0, count - 1).copy_(end.sub(goals.get(p).end()));
-    return rows;
+    return new GuidedSigmas(schedule.sigmas(), cfgs);
   }
 
-  private static float[] nudged(float[] sigmas) {
-    float[] nudged = sigmas.clone();
-    for (int k = 1; k < sigmas.length - 1; k++) {
-      float room = Math.min(sigmas[k - 1] - sigmas[k], sigmas[k] - sigmas[k + 1]);
-      nudged[k] -= NUDGE * room;
-    }
-    return nudged;
-  }
-
-  /** Walks prompt p along {@code sigmas}, which are the first of the denoiser's. */
-  private KeptRun keep(int p, Denoiser denoiser, float[] sigmas) {
-    Tensor latents = noise(p);
-    KeptRun kept = new KeptRun(sigmas, latents);
-    Trajectory.walk(
-        denoiser,
-        steps(sigmas),
-        flowStep,
-        cfg,
-        latents,
-        (index, step, before, velocity) -> {
-          stopCheck.run();
-          kept.put(index, before, velocity);
-        });
-    kept.putEnd(latents);
-    return kept;
-  }
-
-  private void advance(Denoiser denoiser, int index, Step step, Tensor latents) {
-    stopCheck.run();
+  /** The guidance of one step; moves {@code latents} on by it. */
+  private float fittedStep(float sigma, float nextSigma, float cfg, List<Tensor> latents) {
     try (PointerScope scope = new PointerScope()) {
-      Velocity velocity = denoiser.velocity(index, latents);
-      flowStep.update(
-          latents,
-          velocity.positive(),
-          velocity.negative(),
-          cfg,
-          step.sigma(),
-          step.nextSigma(),
-          null);
-      flowStep.backend().synchronize();
+      List<Step> steps = List.of(base.step(sigma, nextSigma, cfg));
+      Scalar length = new Scalar(nextSigma - sigma);
+      List<Tensor> directions = new ArrayList<>();
+      double along = 0;
+      double square = 0;
+      for (int p = 0; p < count; p++) {
+        Goal goal = goals.get(p);
+        Velocity velocity = base.velocity(base.denoiser(p, steps), 0, latents.get(p));
+        Tensor end = latents.get(p).add_(velocity.positive().mul(length));
+        Tensor direction = KeptRun.contrast(velocity).to(ScalarType.Float).mul(length);
+        Tensor flat = direction.reshape(-1);
+        along += goal.weight() * flat.dot(goal.at(nextSigma).sub(end.view(-1))).item_double();
+        square += goal.weight() * flat.dot(flat).item_double();
+        directions.add(direction);
+      }
+      double best = 1 + along / square;
+      float fitted = Double.isFinite(best) ? (float) Math.max(1, best) : cfg;
+      for (int p = 0; p < count; p++) {
+        latents.get(p).add_(directions.get(p).mul(new Scalar(fitted - 1)));
+      }
+      return fitted;
     }
-  }
-
-  private Denoiser denoiser(Conditioning prompt, List<Step> steps) {
-    Schedule schedule = new Schedule("planning", steps);
-    return model.denoiser(
-        new DenoiseTask(prompt, negative, inputs.size(), inputs.guidance(), schedule, Map.of()));
-  }
-
-  private Tensor noise(int p) {
-    return model.noise(inputs.seed() + p, inputs.size());
-  }
-
-  private List<Step> steps(float[] sigmas) {
-    List<Step> steps = new ArrayList<>();
-    for (int i = 0; i + 1 < sigmas.length; i++) {
-      steps.add(step(sigmas[i], sigmas[i + 1]));
-    }
-    return steps;
-  }
-
-  private Step step(float sigma, float nextSigma) {
-    return new Step(Phase.BASE, model.sigmaShift().timestep(sigma), sigma, nextSigma);
   }
 
   /** Adds {@code scale * values} to {@code sums}, as far as that is long. */
@@ -255,12 +167,7 @@ final class PlanningRuns implements SigmaRefiner.Runs, AutoCloseable {
 
   @Override
   public void close() {
-    for (Goal goal : goals) {
-      goal.end().close();
-      goal.prompt().close();
-    }
-    if (negative != null) {
-      negative.close();
-    }
+    goals.forEach(goal -> goal.path().close());
+    base.close();
   }
 }

@@ -1,15 +1,15 @@
 package org.glance4j.plan;
 
 /**
- * Moves the sigmas of a schedule so that what it leads to comes closer to a goal: the Levenberg and
- * Marquardt step of the least-squares problem {@code |r(sigmas)|^2}.
+ * Moves the sigmas and guidances of a schedule so that what it leads to comes closer to a goal: the
+ * Levenberg and Marquardt step of the least-squares problem {@code |r(sigmas, guidances)|^2}.
  *
  * <p>The first sigma stays and the last is 0. The others are walked through {@code p_k = logit(
  * sigma_{k+1} / sigma_k)}, of which any value gives a decreasing list; moving {@code p_k} scales
- * every sigma after k.
+ * every sigma after k. Guidances stay at 1 or above.
  */
-final class SigmaFit {
-  /** No ratio may change more than this at once: the problem is linear only nearby. */
+final class PlanFit {
+  /** Nothing may change more than this at once: the problem is linear only nearby. */
   private static final double MAX_CHANGE = 1;
 
   /** Keeps a direction that changes nothing from dividing by zero. */
@@ -18,24 +18,25 @@ final class SigmaFit {
   /**
    * The problem where it stands.
    *
-   * @param gradient {@code J^T r}, one entry for each sigma but the first and the final 0
+   * @param gradient {@code J^T r}, one entry for each sigma but the first and the final 0, then one
+   *     for each guidance, or none
    * @param normal {@code J^T J}, rows and columns as the gradient's
    */
   @SuppressWarnings("ArrayRecordComponent") // Never compared.
   record Problem(double[] gradient, double[][] normal) {}
 
-  private SigmaFit() {}
+  private PlanFit() {}
 
   /**
-   * Sigmas that should be better.
+   * A schedule that should be better.
    *
-   * @param sigmas n + 1 of them, strictly decreasing, the last one 0; n at least 2
-   * @param problem at these sigmas, with n - 1 unknowns
+   * @param from of at least 2 steps
+   * @param problem at this schedule; guidances that it does not have as unknowns stay
    * @param damping above 0; the larger, the smaller the step
    */
-  static float[] propose(float[] sigmas, Problem problem, double damping) {
-    int unknowns = sigmas.length - 2;
-    double[][] chain = chain(sigmas);
+  static GuidedSigmas propose(GuidedSigmas from, Problem problem, double damping) {
+    int unknowns = problem.gradient().length;
+    double[][] chain = chain(from.sigmas(), unknowns);
     double[][] normal = multiply(transpose(chain), multiply(problem.normal(), chain));
     double[] gradient = new double[unknowns];
     double largest = 0;
@@ -49,23 +50,40 @@ final class SigmaFit {
       normal[m][m] += damping * (normal[m][m] + LEAST_DAMPING * largest);
     }
     double[] change = solve(normal, gradient);
-    float[] moved = sigmas.clone();
-    double sigma = sigmas[0];
     for (int m = 0; m < unknowns; m++) {
-      double ratio = (double) sigmas[m + 1] / sigmas[m];
-      double step = Math.max(-MAX_CHANGE, Math.min(MAX_CHANGE, -change[m]));
-      double odds = ratio / (1 - ratio) * Math.exp(step);
-      sigma *= odds / (1 + odds);
-      moved[m + 1] = (float) sigma;
+      change[m] = Math.max(-MAX_CHANGE, Math.min(MAX_CHANGE, -change[m]));
     }
-    return moved;
+    return moved(from, change);
   }
 
-  /** {@code d sigma_{k+1} / d p_m}: {@code sigma_{k+1} (1 - sigma_{m+1} / sigma_m)} up to k. */
-  private static double[][] chain(float[] sigmas) {
-    int unknowns = sigmas.length - 2;
+  private static GuidedSigmas moved(GuidedSigmas from, double[] change) {
+    int ratios = from.steps() - 1;
+    float[] sigmas = from.sigmas().clone();
+    double sigma = sigmas[0];
+    for (int m = 0; m < ratios; m++) {
+      double ratio = (double) from.sigmas()[m + 1] / from.sigmas()[m];
+      double odds = ratio / (1 - ratio) * Math.exp(change[m]);
+      sigma *= odds / (1 + odds);
+      sigmas[m + 1] = (float) sigma;
+    }
+    float[] cfgs = from.cfgs().clone();
+    for (int m = ratios; m < change.length; m++) {
+      cfgs[m - ratios] = (float) Math.max(1, cfgs[m - ratios] + change[m]);
+    }
+    return new GuidedSigmas(sigmas, cfgs);
+  }
+
+  /**
+   * {@code d sigma_{k+1} / d p_m}: {@code sigma_{k+1} (1 - sigma_{m+1} / sigma_m)} up to k. A
+   * guidance is its own parameter.
+   */
+  private static double[][] chain(float[] sigmas, int unknowns) {
     double[][] chain = new double[unknowns][unknowns];
     for (int k = 0; k < unknowns; k++) {
+      if (k >= sigmas.length - 2) {
+        chain[k][k] = 1;
+        continue;
+      }
       for (int m = 0; m <= k; m++) {
         chain[k][m] = sigmas[k + 1] * (1 - (double) sigmas[m + 1] / sigmas[m]);
       }
