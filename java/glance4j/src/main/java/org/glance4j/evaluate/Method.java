@@ -53,8 +53,13 @@ public record Method(
   }
 
   /** A method without adapters; its group is the part of the name before the first {@code /}. */
-  public static Method of(String name, ScheduleSpec schedule, @Nullable Double cfg) {
+  public static Method of(String name, ScheduleSpec schedule, double cfg) {
     return new Method(name, groupOf(name), schedule, cfg, null, null, 1);
+  }
+
+  /** As {@link #of(String, ScheduleSpec, double)} with the schedule's own guidance, or none. */
+  public static Method of(String name, ScheduleSpec schedule) {
+    return new Method(name, groupOf(name), schedule, null, null, null, 1);
   }
 
   /** How a model's preset samples: {@code preset/NAME}. */

@@ -45,6 +45,12 @@ public interface ImageModel extends AutoCloseable {
    */
   List<String> glanceTargets();
 
+  /**
+   * The names of those linears that make the adaptive layer norms' shifts, scales and gates of
+   * timestep and prompt: a correction that depends on both, but on no one picture.
+   */
+  List<String> modulationTargets();
+
   /** Loads an adapter made for this model's transformer. */
   LoraAdapter loadAdapter(Path file, ScalarType dtype);
 

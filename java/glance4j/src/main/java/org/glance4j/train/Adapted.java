@@ -11,15 +11,16 @@ final class Adapted {
   private Adapted() {}
 
   /**
-   * The linears that {@code wanted} names, wholly or by their end after a dot, as PEFT matches
-   * them; with no wanted ones those of the published recipe.
+   * The linears that the recipe names, wholly or by their end after a dot, as PEFT matches them. If
+   * it names none, those of the published recipe where a picture is learnt from, and otherwise the
+   * modulation, whose corrections carry over best to other prompts.
    *
-   * @throws IllegalArgumentException if one of the wanted matches none
+   * @throws IllegalArgumentException if one of the names matches none
    */
-  static Map<String, LinearShape> linears(ImageModel model, List<String> wanted) {
+  static Map<String, LinearShape> linears(ImageModel model, TrainingRecipe recipe) {
     Map<String, LinearShape> all = model.linears();
     Map<String, LinearShape> chosen = new TreeMap<>();
-    for (String want : wanted.isEmpty() ? model.glanceTargets() : wanted) {
+    for (String want : wanted(model, recipe)) {
       int before = chosen.size();
       all.forEach(
           (name, shape) -> {
@@ -34,5 +35,12 @@ final class Adapted {
       }
     }
     return chosen;
+  }
+
+  private static List<String> wanted(ImageModel model, TrainingRecipe recipe) {
+    if (!recipe.linears().isEmpty()) {
+      return recipe.linears();
+    }
+    return recipe.target().needsPicture() ? model.glanceTargets() : model.modulationTargets();
   }
 }

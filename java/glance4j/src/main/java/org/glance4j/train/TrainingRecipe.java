@@ -12,8 +12,9 @@ import org.glance4j.schedule.ScheduleSpec;
  * @param schedule whose SLOW and FAST steps the adapters are for; see {@link ScheduleSpec}
  * @param rank of the adapters, 1..256
  * @param alpha the adapters' scale times their rank, above 0
- * @param linears the linears to adapt, by name or by the end of the name after a dot; empty: those
- *     that the published recipe adapts in the model's family
+ * @param linears the linears to adapt, by name or by the end of the name after a dot; empty: for
+ *     target flow those that the published recipe adapts in the model's family, for the others
+ *     those of the adaptive layer norms
  * @param steps of the optimiser, for each expert, at least 1
  * @param batch examples of one step, at least 1; they go through the model one by one
  * @param learningRate of AdamW, above 0
@@ -142,11 +143,11 @@ public record TrainingRecipe(
       this.target = target;
       if (!target.needsPicture()) {
         alpha = rank;
-        learningRate = 2e-3;
+        learningRate = 1e-3;
         decay = true;
         weightDecay = 0;
-        batch = 16;
-        noises = 8;
+        batch = 8;
+        noises = 1;
       }
     }
 

@@ -76,7 +76,7 @@ final class TrainingRun {
       ExpertRole role, ImageModel model, Lessons lessons, TrainingState state, String fingerprint)
       throws IOException {
     Phase phase = role.phase();
-    Map<String, LinearShape> linears = Adapted.linears(model, recipe.linears());
+    Map<String, LinearShape> linears = Adapted.linears(model, recipe);
     try (TrainableAdapter adapter =
         new TrainableAdapter(
             linears,

@@ -156,9 +156,9 @@ class EvaluatorTest {
             request(
                 List.of(
                     Method.of("plain", schedule, 1.0),
-                    new Method("adapted", "a", schedule, 1, slow, fast, 1),
-                    new Method("strength 0", "a", schedule, 1, slow, fast, 0),
-                    new Method("one", "a", schedule, 1, slow, slow, 1),
+                    new Method("adapted", "a", schedule, 1.0, slow, fast, 1),
+                    new Method("strength 0", "a", schedule, 1.0, slow, fast, 0),
+                    new Method("one", "a", schedule, 1.0, slow, slow, 1),
                     Method.of("plain again", schedule, 1.0))),
             SILENT);
     List<List<Double>> errors =
@@ -183,7 +183,8 @@ class EvaluatorTest {
         };
     EvaluationRequest request =
         request(
-            List.of(base(1, 1), new Method("a", "a", ScheduleSpec.glance(), 1, slow, missing, 1)));
+            List.of(
+                base(1, 1), new Method("a", "a", ScheduleSpec.glance(), 1.0, slow, missing, 1)));
     assertThrows(ModelFormatException.class, () -> Evaluator.evaluate(glance, request, never));
   }
 

@@ -50,7 +50,7 @@ class MethodTest {
   @Test
   void defaultsAreOfNoAdapters() {
     assertEquals(
-        Method.of("base/10", ScheduleSpec.base(10), null),
+        Method.of("base/10", ScheduleSpec.base(10)),
         Method.parse("  base/10: schedule=base-10 ", PRESETS));
     assertEquals("base", Method.parse("base/10: schedule=base-10", PRESETS).group());
     assertEquals("base", Method.parse("base: schedule=base-10", PRESETS).group());
@@ -65,7 +65,7 @@ class MethodTest {
         new Method("mine", "all", ScheduleSpec.glance(), 2.5, Path.of("s"), Path.of("f"), 0.5),
         Method.parse("mine: preset=default group=all", PRESETS));
     assertEquals(
-        Method.of("preset/quick", ScheduleSpec.base(4), 1),
+        Method.of("preset/quick", ScheduleSpec.base(4)),
         Method.parse("preset/quick: preset=quick", PRESETS));
     assertEquals(
         Method.parse("preset/default: preset=default", PRESETS),
@@ -115,7 +115,7 @@ class MethodTest {
     Files.writeString(file, "# plain\n\n base/4: schedule=base-4\nbase/2: schedule=base-2 cfg=2\n");
     assertEquals(
         List.of(
-            Method.of("base/4", ScheduleSpec.base(4), null),
+            Method.of("base/4", ScheduleSpec.base(4)),
             Method.of("base/2", ScheduleSpec.base(2), 2.0)),
         Method.read(file, PRESETS));
   }

@@ -121,7 +121,7 @@ class ReferenceTrainingTest {
 
   private static TrainableAdapter adapter(
       ImageModel model, TrainingRecipe recipe, Goldens goldens, Backend backend) {
-    Map<String, LinearShape> linears = Adapted.linears(model, List.of());
+    Map<String, LinearShape> linears = Adapted.linears(model, recipe);
     List<String> inFile =
         goldens.names().stream()
             .filter(name -> name.startsWith("init."))

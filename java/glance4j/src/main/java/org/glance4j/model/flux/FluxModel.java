@@ -43,6 +43,9 @@ public final class FluxModel implements ImageModel {
   /** How the names of the linears end that the published recipe adapts. */
   private static final List<String> TARGETS = List.of(".to_q", ".to_k", ".to_v", ".to_out.0");
 
+  private static final List<String> MODULATION =
+      List.of(".norm.linear", ".norm1.linear", ".norm1_context.linear", "norm_out.linear");
+
   private final SigmaShift sigmaShift;
   private final FluxPromptEncoder promptEncoder;
   private final FluxTransformer transformer;
@@ -212,6 +215,13 @@ public final class FluxModel implements ImageModel {
   public List<String> glanceTargets() {
     return linears().keySet().stream()
         .filter(name -> TARGETS.stream().anyMatch(name::endsWith))
+        .toList();
+  }
+
+  @Override
+  public List<String> modulationTargets() {
+    return linears().keySet().stream()
+        .filter(name -> MODULATION.stream().anyMatch(name::endsWith))
         .toList();
   }
 
