@@ -18,7 +18,7 @@ caption="red apple"
 if [[ ! -e sample.png ]]; then
   "$glance" generate "$caption" --preset none --steps 50 --cfg 3.5 -o sample.png
 fi
-for n in 16 64; do head -n "$n" "$here/captions.txt" >"captions-$n.txt"; done
+for n in 16 128; do head -n "$n" "$here/captions.txt" >"captions-$n.txt"; done
 
 plan() { # N [OPTION...]: a schedule of N steps
   local file=plan-$1${3:+-$3}.txt
@@ -27,7 +27,6 @@ plan() { # N [OPTION...]: a schedule of N steps
   "$glance" plan --steps "$1" --cfg 3.5 --prompts captions-16.txt --seed 5000 ${2:-} -o "$file"
 }
 for n in 2 3 4 6 8 10 15; do plan "$n"; done
-plan 10 --plain-cfg plain
 plan 4 --plain-cfg plain
 
 uniform() { # N SLOW FILE: the base schedule's own sigmas, as steps of the two phases
@@ -48,18 +47,18 @@ train() { # NAME OPTION...
   if [[ ! -e $name/loss.png ]]; then "$glance" train -o "$name" "$@"; fi
 }
 one=(--caption "$caption")
-many=(--captions "$here/captions.txt")
+many=(--captions captions-128.txt)
 train paper --image sample.png "${one[@]}"
 train paper-shared --image sample.png "${one[@]}" --shared
 train paper-uniform --image sample.png "${one[@]}" --schedule custom:uniform-10.txt
 train chord-one "${one[@]}" --target chord --cfg 3.5 --noises 8
-train chord "${many[@]}" --target chord --cfg 3.5 --steps 150
+train chord "${many[@]}" --target chord --cfg 3.5 --steps 100
 train chord-cfg-one "${one[@]}" --target chord-cfg --cfg 3.5 --noises 8 --schedule custom:uniform-10.txt
-train chord-cfg "${many[@]}" --target chord-cfg --cfg 3.5 --steps 500 --batch 16 \
+train chord-cfg --captions "$here/captions.txt" --target chord-cfg --cfg 3.5 --steps 400 --batch 16 \
   --learning-rate 2e-3 --schedule custom:uniform-10.txt
 train on-policy-one "${one[@]}" --target on-policy --cfg 3.5 --noises 8 --schedule custom:plan-4.txt
 train on-policy "${many[@]}" --target on-policy --cfg 3.5 --steps 150 --schedule custom:plan-4.txt
-train on-policy-10 "${many[@]}" --target on-policy --cfg 3.5 --steps 150 \
+train on-policy-10 "${many[@]}" --target on-policy --cfg 3.5 --steps 60 \
   --learning-rate 2e-4 --schedule custom:plan-10.txt
 
 cat >methods.txt <<'M'
@@ -85,11 +84,10 @@ paper recipe at 0.25: schedule=glance cfg=3.5 slow=paper/slow.safetensors fast=p
 paper recipe, one LoRA for both phases: schedule=glance cfg=3.5 slow=paper-shared/shared.safetensors fast=paper-shared/shared.safetensors
 paper recipe, uniform timesteps: schedule=custom:uniform-10.txt cfg=3.5 slow=paper-uniform/slow.safetensors fast=paper-uniform/fast.safetensors
 chord, one prompt: schedule=glance cfg=3.5 slow=chord-one/slow.safetensors fast=chord-one/fast.safetensors
-chord, 255 prompts: schedule=glance cfg=3.5 slow=chord/slow.safetensors fast=chord/fast.safetensors
+chord, 128 prompts: schedule=glance cfg=3.5 slow=chord/slow.safetensors fast=chord/fast.safetensors
 chord-cfg, one prompt: schedule=custom:uniform-10.txt slow=chord-cfg-one/slow.safetensors fast=chord-cfg-one/fast.safetensors
 chord-cfg, 255 prompts/10: schedule=custom:uniform-10.txt slow=chord-cfg/slow.safetensors fast=chord-cfg/fast.safetensors
 chord-cfg, 255 prompts/4: schedule=custom:uniform-4.txt slow=chord-cfg/slow.safetensors fast=chord-cfg/fast.safetensors
-plan, plain CFG/10: schedule=custom:plan-10-plain.txt cfg=3.5
 plan, plain CFG/4: schedule=custom:plan-4-plain.txt cfg=3.5
 plan/15: schedule=custom:plan-15.txt
 plan/10: schedule=custom:plan-10.txt
@@ -99,9 +97,9 @@ plan/4: schedule=custom:plan-4.txt
 plan/3: schedule=custom:plan-3.txt
 plan/2: schedule=custom:plan-2.txt
 plan + on-policy, one prompt/4: schedule=custom:plan-4.txt slow=on-policy-one/slow.safetensors fast=on-policy-one/fast.safetensors
-plan + on-policy, 255 prompts/4: schedule=custom:plan-4.txt slow=on-policy/slow.safetensors fast=on-policy/fast.safetensors
-plan + on-policy at 0.5, 255 prompts/4: schedule=custom:plan-4.txt slow=on-policy/slow.safetensors fast=on-policy/fast.safetensors scale=0.5
-plan + on-policy, 255 prompts/10: schedule=custom:plan-10.txt slow=on-policy-10/slow.safetensors fast=on-policy-10/fast.safetensors
+plan + on-policy, 128 prompts/4: schedule=custom:plan-4.txt slow=on-policy/slow.safetensors fast=on-policy/fast.safetensors
+plan + on-policy at 0.5, 128 prompts/4: schedule=custom:plan-4.txt slow=on-policy/slow.safetensors fast=on-policy/fast.safetensors scale=0.5
+plan + on-policy, 128 prompts/10: schedule=custom:plan-10.txt slow=on-policy-10/slow.safetensors fast=on-policy-10/fast.safetensors
 M
 "$glance" evaluate --methods methods.txt --seeds 1000,1001 ${pictures:+--pictures "$pictures"} \
   --samples 12 -o evaluation
