@@ -14,4 +14,9 @@ public record LoraPair(Tensor down, Tensor up, double scale) {
   public long rank() {
     return down.size(0);
   }
+
+  /** True if either matrix is being trained. */
+  public boolean requiresGradient() {
+    return down.requires_grad() || up.requires_grad();
+  }
 }

@@ -155,7 +155,7 @@ final class AdapterPacks implements AutoCloseable {
     for (AdapterMix.Part part : mix.parts()) {
       for (String linear : linears) {
         LoraPair pair = part.adapter().pair(linear);
-        if (pair != null && (pair.down().requires_grad() || pair.up().requires_grad())) {
+        if (pair != null && pair.requiresGradient()) {
           throw new IllegalArgumentException(
               "%s: %s requires a gradient; open the model for training, or use backend torch"
                   .formatted(part.adapter().name(), linear));

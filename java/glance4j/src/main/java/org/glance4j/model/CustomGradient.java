@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorBase;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.VoidTensorHook;
 import org.bytedeco.pytorch.global.torch;
@@ -39,6 +40,10 @@ final class CustomGradient {
      */
     void write(int input, Tensor gradient, Tensor into);
   }
+
+  /** The indices of no rows. */
+  private static final Tensor NO_ROWS =
+      torch.empty(new long[] {0}, new TensorOptions(ScalarType.Long), null).retainReference();
 
   private final Backward backward;
   private final List<Tensor> saved = new ArrayList<>();
@@ -81,9 +86,10 @@ final class CustomGradient {
     }
     long[] none = value.sizes().vec().get();
     none[0] = 0;
-    Tensor index = value.new_empty(0).to(ScalarType.Long);
+    Tensor index = value.is_cpu() ? NO_ROWS : value.new_empty(0).to(ScalarType.Long);
+    Tensor source = rows.size() == 1 ? rows.get(0) : torch.cat(rows);
     // Detached from what it may be a view of, which an operation in place would drag along.
-    Tensor linked = value.detach().index_add_(0, index, torch.cat(rows).view(none));
+    Tensor linked = value.detach().index_add_(0, index, source.view(none));
     linked.register_hook(operation.new ValueHook());
     return linked;
   }

@@ -5,6 +5,9 @@ import org.bytedeco.pytorch.Tensor;
 /**
  * A transformer made ready for one generation: prompts, size, schedule and adapters are fixed, what
  * does not depend on the latents is computed. For one thread.
+ *
+ * <p>Of a model opened for training it may be used again while the adapters' values change: each
+ * evaluation records its own gradients.
  */
 public interface Denoiser {
   /**

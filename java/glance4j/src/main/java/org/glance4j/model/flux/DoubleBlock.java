@@ -145,7 +145,7 @@ final class DoubleBlock {
   private Tensor normed(JointAttention.Stream stream, long which) {
     Heads heads = attention.heads;
     return heads
-        .rmsNorm(heads.split(stream.projected()))
+        .rmsNorm(heads.split(stream.projected()).narrow(2, 0, 2))
         .mul_(stream.norms().both())
         .select(2, which);
   }

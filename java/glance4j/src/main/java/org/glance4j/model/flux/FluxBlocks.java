@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
+import org.glance4j.lora.LoraPair;
 import org.glance4j.model.Checkpoint;
 import org.glance4j.model.Linears;
 import org.glance4j.weights.Weights;
@@ -51,7 +52,7 @@ final class FluxBlocks {
     return choice instanceof AdapterMix mix
         && mix.parts().stream()
             .flatMap(part -> part.adapter().pairs().values().stream())
-            .anyMatch(pair -> pair.down().requires_grad() || pair.up().requires_grad());
+            .anyMatch(LoraPair::requiresGradient);
   }
 
   private Tensor recorded(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
@@ -110,12 +111,10 @@ final class FluxBlocks {
   }
 
   private static Tensor checkpointed(Tensor x, Modulation.Reader vectors, int count, Block block) {
-    Modulation.Reader here = vectors.of(vectors.values());
-    vectors.skip(count);
     Tensor next =
         Checkpoint.run(
-            List.of(x, vectors.values()),
-            inputs -> block.forward(inputs.get(0), here.of(inputs.get(1))));
+            List.of(x, vectors.next(count).values()),
+            inputs -> block.forward(inputs.get(0), new Modulation(inputs.get(1)).reader()));
     x.close();
     return next;
   }

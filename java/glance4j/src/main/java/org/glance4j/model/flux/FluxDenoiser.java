@@ -1,6 +1,5 @@
 package org.glance4j.model.flux;
 
-import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
@@ -38,37 +37,47 @@ final class FluxDenoiser implements Denoiser {
   private record StepState(AdapterMix mix, Tensor context, Modulation modulation) {}
 
   private final FluxTransformer transformer;
+  private final DenoiseTask task;
   private final List<Step> steps;
   private final int batch;
+  private final Tensor embeds;
+  private final Tensor pooled;
   private final Rope rope;
-  private final StepState[] states;
+
+  /** By step; null for those that are computed in each evaluation, to record gradients. */
+  private final @Nullable StepState[] states;
 
   FluxDenoiser(FluxTransformer transformer, DenoiseTask task, FluxLatents layout) {
     this.transformer = transformer;
+    this.task = task;
     this.steps = task.schedule().steps();
     FluxConditioning positive = (FluxConditioning) task.positive();
     FluxConditioning negative = (FluxConditioning) task.negative();
     this.batch = task.batch();
-    Tensor embeds = positive.embeds();
-    Tensor pooled = positive.pooled();
-    if (negative != null) {
-      embeds = torch.cat(new TensorVector(embeds, negative.embeds()), 0);
-      pooled = torch.cat(new TensorVector(pooled, negative.pooled()), 0);
-    }
+    this.embeds =
+        negative == null
+            ? positive.embeds()
+            : torch.cat(new TensorVector(positive.embeds(), negative.embeds()), 0);
+    this.pooled =
+        negative == null
+            ? positive.pooled()
+            : torch.cat(new TensorVector(positive.pooled(), negative.pooled()), 0);
     this.rope = transformer.rope((int) embeds.size(1), layout);
     this.states = new StepState[steps.size()];
     for (Phase phase : Phase.values()) {
-      prepare(phase, task, embeds, pooled);
+      int[] indices =
+          IntStream.range(0, steps.size()).filter(i -> steps.get(i).phase() == phase).toArray();
+      if (indices.length > 0 && !transformer.trainsConditioning(task.adapters(phase))) {
+        List<StepState> prepared = prepare(phase, indices);
+        for (int i = 0; i < indices.length; i++) {
+          states[indices[i]] = prepared.get(i);
+        }
+      }
     }
   }
 
-  /** Computes the states of a phase's steps together: their modulation is one matmul. */
-  private void prepare(Phase phase, DenoiseTask task, Tensor embeds, Tensor pooled) {
-    int[] indices =
-        IntStream.range(0, steps.size()).filter(i -> steps.get(i).phase() == phase).toArray();
-    if (indices.length == 0) {
-      return;
-    }
+  /** Computes the states of some of a phase's steps together: their modulation is one matmul. */
+  private List<StepState> prepare(Phase phase, int... indices) {
     AdapterMix mix = task.adapters(phase);
     Tensor context = transformer.context(embeds, mix);
     Modulation modulation =
@@ -77,10 +86,14 @@ final class FluxDenoiser implements Denoiser {
             guidance(task.guidance(), indices.length),
             pooled.repeat(indices.length, 1),
             mix);
-    for (int i = 0; i < indices.length; i++) {
-      Modulation rows = modulation.rows((long) i * batch, batch);
-      states[indices[i]] = new StepState(mix, context, rows);
-    }
+    return IntStream.range(0, indices.length)
+        .mapToObj(i -> new StepState(mix, context, modulation.rows((long) i * batch, batch)))
+        .toList();
+  }
+
+  private StepState state(int step) {
+    StepState prepared = states[step];
+    return prepared == null ? prepare(steps.get(step).phase(), step).get(0) : prepared;
   }
 
   /** Sigma of each row, as diffusers divides it: in f32. */
@@ -104,7 +117,7 @@ final class FluxDenoiser implements Denoiser {
 
   @Override
   public Velocity velocity(int stepIndex, Tensor latents) {
-    StepState state = states[stepIndex];
+    StepState state = state(stepIndex);
     return velocity(latents, state.context(), state.modulation(), state.mix());
   }
 
@@ -114,7 +127,8 @@ final class FluxDenoiser implements Denoiser {
     table.phases().forEach(phase -> texts.push_back(first(phase).context()));
     Tensor contexts = torch.cat(texts, 0);
     Modulation modulations =
-        Modulation.joined(Arrays.stream(states).map(StepState::modulation).toList());
+        Modulation.joined(
+            IntStream.range(0, states.length).mapToObj(i -> state(i).modulation()).toList());
     AdapterChoice adapters = table.adapters();
     Tensor stepRows = table.stepRows();
     Tensor phaseRows = table.phaseRows();
@@ -128,7 +142,7 @@ final class FluxDenoiser implements Denoiser {
     while (steps.get(index).phase() != phase) {
       index++;
     }
-    return states[index];
+    return state(index);
   }
 
   private Velocity velocity(

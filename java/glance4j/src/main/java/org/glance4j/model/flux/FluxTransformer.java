@@ -2,6 +2,7 @@ package org.glance4j.model.flux;
 
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.bytedeco.pytorch.Tensor;
@@ -43,6 +44,9 @@ public final class FluxTransformer implements AutoCloseable {
   private final RopeCache ropes;
   private final AtomicBoolean closed = new AtomicBoolean();
 
+  /** The linears that do not depend on the latents, by name. */
+  private final List<String> conditioning;
+
   private final LoraLinears latentEmbedder;
   private final LoraLinears contextEmbedder;
   private final TimeTextEmbedding timeTextEmbedding;
@@ -63,10 +67,11 @@ public final class FluxTransformer implements AutoCloseable {
     this.norm = ModulatedNorm.on(linears.operations());
     this.ropes = new RopeCache(config.ropeAxes(), linears.backend());
     int width = config.width();
-    latentEmbedder = linears.linear("x_embedder", config.inChannels(), width);
     contextEmbedder = linears.linear("context_embedder", config.contextDim(), width);
     timeTextEmbedding = TimeTextEmbedding.take(config, linears, weights);
     adaLnLinears = AdaLnLinears.take(config, linears);
+    conditioning = List.copyOf(linears.shapes().keySet());
+    latentEmbedder = linears.linear("x_embedder", config.inChannels(), width);
     blocks = FluxBlocks.take(config, linears, weights, checkpointing);
     out = linears.linear("proj_out", width, config.inChannels());
     weights.requireAllTaken();
@@ -159,6 +164,13 @@ public final class FluxTransformer implements AutoCloseable {
    */
   public void check(LoraAdapter adapter) {
     Linears.check(linears.shapes(), dtype, adapter);
+  }
+
+  /** True if gradients reach what {@link #context} and {@link #modulation} give with this mix. */
+  boolean trainsConditioning(AdapterMix mix) {
+    return mix.parts().stream()
+        .flatMap(part -> conditioning.stream().map(part.adapter()::pair))
+        .anyMatch(pair -> pair != null && pair.requiresGradient());
   }
 
   /** Frees what was made of adapters for the kernels; nothing may be running. */

@@ -61,11 +61,12 @@ record Heads(int count, int dim) {
   /**
    * The RMS norm of q and k without its weight, which multiplies the result.
    *
-   * @param qkv shape [batch, tokens, 3, count, dim]
+   * @param qk shape [batch, tokens, 2, count, dim]
    * @return f32, shape [batch, tokens, 2, count, dim]: rotation wants f32, and so does the norm
    */
-  Tensor rmsNorm(Tensor qkv) {
-    Tensor qk = qkv.narrow(2, 0, 2).to(ScalarType.Float);
-    return torch.rms_norm(qk, new long[] {dim}, new TensorOptional(), new DoubleOptional(EPSILON));
+  Tensor rmsNorm(Tensor qk) {
+    Tensor floats = qk.to(ScalarType.Float);
+    return torch.rms_norm(
+        floats, new long[] {dim}, new TensorOptional(), new DoubleOptional(EPSILON));
   }
 }

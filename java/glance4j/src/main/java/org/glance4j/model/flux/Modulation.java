@@ -4,6 +4,7 @@ import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Everything a forward pass needs of (timestep, guidance, pooled text): the shifts, scales and
@@ -41,6 +42,11 @@ public final class Modulation {
     return values.size(0);
   }
 
+  /** The vectors themselves, shape [rows, vectors, width]. */
+  Tensor values() {
+    return values;
+  }
+
   Reader reader() {
     return new Reader(values);
   }
@@ -48,31 +54,27 @@ public final class Modulation {
   /** Hands out the vectors in order, each with shape [rows, 1, width]. */
   static final class Reader {
     private final Tensor values;
+
+    /** All vectors if gradients reach them: split at once, they go back as one. */
+    private final @Nullable TensorVector split;
+
     private long next;
 
     private Reader(Tensor values) {
       this.values = values;
-    }
-
-    /** All vectors, shape [rows, vectors, width]. */
-    Tensor values() {
-      return values;
-    }
-
-    /** A reader of {@code other}'s vectors from where this one stands. */
-    Reader of(Tensor other) {
-      Reader reader = new Reader(other);
-      reader.next = next;
-      return reader;
-    }
-
-    /** Passes over {@code count} vectors. */
-    void skip(int count) {
-      next += count;
+      this.split = values.requires_grad() ? values.split(1, 1) : null;
     }
 
     Tensor next() {
-      return values.narrow(1, next++, 1);
+      long index = next++;
+      return split == null ? values.narrow(1, index, 1) : split.get(index);
+    }
+
+    /** The next {@code count} vectors, shape [rows, count, width]. */
+    Modulation next(int count) {
+      long first = next;
+      next += count;
+      return new Modulation(values.narrow(1, first, count));
     }
 
     AdaLn nextAdaLn() {

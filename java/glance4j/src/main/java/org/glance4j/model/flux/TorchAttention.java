@@ -15,18 +15,27 @@ final class TorchAttention extends JointAttention {
 
   @Override
   Tensor attend(Rope rope, Stream... streams) {
-    Tensor qkv = heads.split(joined(streams));
-    Tensor qk = heads.rmsNorm(qkv);
-    long first = 0;
-    for (Stream stream : streams) {
-      Tensor rows = streams.length == 1 ? qk : qk.narrow(1, first, stream.tokens());
-      rows.mul_(stream.norms().both());
-      first += stream.tokens();
-    }
-    Tensor rotated = rope.rotate(qk).permute(2, 0, 3, 1, 4);
-    Tensor values = qkv.select(2, 2).transpose(1, 2);
-    return Attention.scaledDotProduct(rotated.select(0, 0), rotated.select(0, 1), values)
+    // Splitting and unbinding have a single step back each, which selecting has for every part.
+    TensorVector parts = heads.split(joined(streams)).split_with_sizes(new long[] {2, 1}, 2);
+    Tensor normed = heads.rmsNorm(parts.get(0)).mul_(norms(streams));
+    TensorVector rotated = rope.rotate(normed).unbind(2);
+    return Attention.scaledDotProduct(
+            rotated.get(0).transpose(1, 2),
+            rotated.get(1).transpose(1, 2),
+            parts.get(1).squeeze(2).transpose(1, 2))
         .transpose(1, 2);
+  }
+
+  /** The weights of q's and k's norms for each token: shape [tokens or 1, 2, 1, headDim]. */
+  private static Tensor norms(Stream... streams) {
+    if (streams.length == 1) {
+      return streams[0].norms().both();
+    }
+    TensorVector all = new TensorVector();
+    for (Stream stream : streams) {
+      all.push_back(stream.norms().both().unsqueeze(0).expand(stream.tokens(), -1, -1, -1));
+    }
+    return torch.cat(all, 0);
   }
 
   private static Tensor joined(Stream... streams) {

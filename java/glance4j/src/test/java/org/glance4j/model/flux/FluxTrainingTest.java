@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.stream.Stream;
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
@@ -24,7 +25,13 @@ import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraPair;
+import org.glance4j.model.DenoiseTask;
+import org.glance4j.model.Denoiser;
+import org.glance4j.model.ImageSize;
 import org.glance4j.reference.Reference;
+import org.glance4j.schedule.Phase;
+import org.glance4j.schedule.Schedule;
+import org.glance4j.schedule.Step;
 import org.glance4j.weights.ProcessMemory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
@@ -279,6 +286,60 @@ class FluxTrainingTest {
     }
   }
 
+  /** What does not depend on the latents may have gradients, too, and is then computed anew. */
+  @ParameterizedTest
+  @MethodSource("org.glance4j.kernel.TestBackends#all")
+  void aDenoiserServesManyPasses(Backend backend) {
+    try (PointerScope scope = new PointerScope();
+        FluxTransformer model = open(backend, ScalarType.Float, false)) {
+      for (List<String> linears : List.of(RECIPE, ALL_KINDS)) {
+        LoraAdapter adapter = adapter(model, linears, 0.2, 31);
+        AdapterMix mix = AdapterMix.of(adapter);
+        Inputs inputs = Inputs.random(model, size(model), 1);
+        Denoiser denoiser = denoiser(model, inputs, mix);
+        for (int step : new int[] {1, 0, 1}) {
+          Map<String, Tensor> expected =
+              gradients(denoiser(model, inputs, mix), step, inputs, adapter);
+          Map<String, Tensor> actual = gradients(denoiser, step, inputs, adapter);
+          expected.forEach((name, value) -> assertClose(name, value, of(actual, name), 1e-6));
+          try (NoGradGuard noGrad = new NoGradGuard()) {
+            adapter.pairs().values().forEach(pair -> pair.up().mul_(new Scalar(0.9)));
+          }
+        }
+      }
+    }
+  }
+
+  private static Denoiser denoiser(FluxTransformer model, Inputs inputs, AdapterMix mix) {
+    Schedule schedule =
+        new Schedule(
+            "two steps",
+            List.of(new Step(Phase.SLOW, 1000, 1, 0.4f), new Step(Phase.SLOW, 400, 0.4f, 0)));
+    FluxConditioning prompt = new FluxConditioning(inputs.embeds(), inputs.pooled(), null);
+    DenoiseTask task =
+        new DenoiseTask(prompt, null, new ImageSize(96, 64), 1, schedule, Map.of(Phase.SLOW, mix));
+    return new FluxDenoiser(model, task, size(model));
+  }
+
+  private static Map<String, Tensor> gradients(
+      Denoiser denoiser, int step, Inputs inputs, LoraAdapter adapter) {
+    torch
+        .mse_loss(denoiser.velocity(step, inputs.latents()).positive(), inputs.target())
+        .backward();
+    Map<String, Tensor> gradients = new LinkedHashMap<>();
+    put(gradients, adapter);
+    gradients.replaceAll((name, gradient) -> gradient.clone());
+    adapter
+        .pairs()
+        .values()
+        .forEach(
+            pair -> {
+              pair.down().mutable_grad().reset();
+              pair.up().mutable_grad().reset();
+            });
+    return gradients;
+  }
+
   /** How every training begins. */
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.TestBackends#all")
@@ -371,14 +432,24 @@ class FluxTrainingTest {
       Inputs inputs = Inputs.random(model, size(model), 1);
       for (FluxTransformer each : List.of(model, checkpointing)) {
         steps(each, inputs, mix, 150);
-        System.gc();
-        long before = ProcessMemory.residentBytes();
+        long pointers = pointers();
+        long before = nativeBytes();
         steps(each, inputs, mix, 200);
-        System.gc();
-        long grown = ProcessMemory.residentBytes() - before;
+        long morePointers = pointers() - pointers;
+        assertTrue(morePointers <= 0, () -> "200 steps left " + morePointers + " pointers");
+        long grown = nativeBytes() - before;
         assertTrue(grown < 24 << 20, () -> "200 steps took " + (grown >> 10) + " KiB");
       }
     }
+  }
+
+  private static long pointers() {
+    System.gc();
+    return Pointer.totalCount();
+  }
+
+  private static long nativeBytes() {
+    return ProcessMemory.residentBytes() - Runtime.getRuntime().totalMemory();
   }
 
   /** Every fourth pass is given up before its backward pass, as a cancelled one is. */
