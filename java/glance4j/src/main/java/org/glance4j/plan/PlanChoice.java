@@ -13,7 +13,7 @@ import org.glance4j.schedule.Step;
 /** Makes the choices of a {@link SchedulePlanner}. For one thread, once. */
 final class PlanChoice {
   /** Own guidances are taken if they leave less than this part of the squared error. */
-  static final double WORTH_ITS_CFGS = 0.75;
+  static final double WORTH_ITS_CFGS = 0.85;
 
   private final ImageModel model;
   private final PlanInputs inputs;

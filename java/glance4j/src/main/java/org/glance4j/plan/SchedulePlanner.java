@@ -42,10 +42,9 @@ import org.jspecify.annotations.Nullable;
  *       guidance of many overshoot.
  *   <li>The best with one guidance is refined by Levenberg and Marquardt's method on the final
  *       latents, which moves the sigmas off the nodes; so is the best with guidances of its own,
- *       which move with the sigmas. The latter is the plan if its squared error is below three
- *       quarters of the former's: it has twice the numbers, and smaller gains do not carry over to
- *       other prompts. So the plan is never worse on these prompts than any of the schedules with
- *       one guidance.
+ *       which move with the sigmas. The latter is the plan if its squared error is below 85% of the
+ *       former's: it has twice the numbers, and smaller gains do not carry over to other prompts.
+ *       So the plan is never worse on these prompts than any of the schedules with one guidance.
  *   <li>The slow phase ends where the {@link Curvature} changes most, see {@link PhaseSplit}.
  * </ol>
  *
