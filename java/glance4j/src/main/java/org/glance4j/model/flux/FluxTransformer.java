@@ -101,8 +101,9 @@ public final class FluxTransformer implements AutoCloseable {
   }
 
   /**
-   * As {@link #open}, to record gradients on every backend: operations are plain LibTorch ones, but
-   * for the gradients of linears with adapters, which come from the kernels.
+   * As {@link #open}, to record gradients on every backend: the linears and their gradients come
+   * from the kernels, all other operations are plain LibTorch ones. On the CPU a weight whose input
+   * has a gradient is packed twice, once transposed.
    *
    * @param checkpointing true to compute each block again in the backward pass, in place of keeping
    *     its activations
