@@ -26,7 +26,7 @@ plan() { # N [OPTION...]: a schedule of N steps
   # shellcheck disable=SC2086 # no option is an empty list
   "$glance" plan --steps "$1" --cfg 3.5 --prompts captions-16.txt --seed 5000 ${2:-} -o "$file"
 }
-for n in 2 3 4 6 8 10 15; do plan "$n"; done
+for n in 2 3 4 6 8 10; do plan "$n"; done
 plan 4 --plain-cfg plain
 
 uniform() { # N SLOW FILE: the base schedule's own sigmas, as steps of the two phases
@@ -89,7 +89,6 @@ chord-cfg, one prompt: schedule=custom:uniform-10.txt slow=chord-cfg-one/slow.sa
 chord-cfg, 255 prompts/10: schedule=custom:uniform-10.txt slow=chord-cfg/slow.safetensors fast=chord-cfg/fast.safetensors
 chord-cfg, 255 prompts/4: schedule=custom:uniform-4.txt slow=chord-cfg/slow.safetensors fast=chord-cfg/fast.safetensors
 plan, plain CFG/4: schedule=custom:plan-4-plain.txt cfg=3.5
-plan/15: schedule=custom:plan-15.txt
 plan/10: schedule=custom:plan-10.txt
 plan/8: schedule=custom:plan-8.txt
 plan/6: schedule=custom:plan-6.txt

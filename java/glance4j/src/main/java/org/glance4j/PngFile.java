@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Map;
 import javax.imageio.IIOException;
@@ -62,6 +63,10 @@ public final class PngFile {
    * @throws ModelFormatException if the file is not a picture
    */
   public static BufferedImage readImage(Path file) throws IOException {
+    // ImageIO's own error does not name the file.
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(file.toString());
+    }
     BufferedImage image = ImageIO.read(file.toFile());
     if (image == null) {
       throw new ModelFormatException(file + ": is not a readable picture");

@@ -70,8 +70,8 @@ public final class OneSampleTrainer {
     }
     if (recipe.target().needsPicture() && (picture == null || captions.size() != 1)) {
       throw new IllegalArgumentException(
-          "target flow learns from one picture with its caption, but there are %d captions and %s"
-              .formatted(captions.size(), picture == null ? "no picture" : "a picture"));
+          "target flow learns from one picture with one caption; given: %s and captions %s"
+              .formatted(picture == null ? "no picture" : "a picture", captions));
     }
     if (!recipe.target().needsPicture() && picture != null) {
       throw new IllegalArgumentException(
@@ -99,7 +99,6 @@ public final class OneSampleTrainer {
     if (threads > 0) {
       NativeRuntime.setThreads(threads);
     }
-    createOutput();
     return new TrainingRun(this).run();
   }
 
@@ -113,7 +112,7 @@ public final class OneSampleTrainer {
     cancelled = true;
   }
 
-  private void createOutput() throws IOException {
+  void createOutput() throws IOException {
     Path parent = output.toAbsolutePath().getParent();
     if (!Files.isDirectory(output)) {
       if (parent == null || !Files.isDirectory(parent)) {

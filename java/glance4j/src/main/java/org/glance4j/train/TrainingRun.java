@@ -41,12 +41,12 @@ final class TrainingRun {
   }
 
   TrainingResult run() throws IOException {
-    // Read first: a bad picture need not wait for the model.
-    BufferedImage picture = null;
+    // First what can be wrong: nothing is left behind then, and a bad picture need not wait.
     Path folder = trainer.modelFolder();
-    if (trainer.picture() != null) {
-      picture = TrainingPicture.read(trainer.picture(), ImageModels.defaultSize(folder));
-    }
+    ImageSize modelSize = ImageModels.defaultSize(folder);
+    BufferedImage picture =
+        trainer.picture() == null ? null : TrainingPicture.read(trainer.picture(), modelSize);
+    trainer.createOutput();
     String fingerprint = Fingerprint.of(trainer, picture);
     try (TrainingState state = new TrainingState(output.resolve(STATE_FILE), fingerprint);
         ImageModel model =

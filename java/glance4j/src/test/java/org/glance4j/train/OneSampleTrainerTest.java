@@ -210,6 +210,7 @@ class OneSampleTrainerTest {
             .output(folder.resolve("out"))
             .build();
     ModelFormatException error = assertThrows(ModelFormatException.class, unreadable::train);
+    assertFalse(Files.exists(folder.resolve("out")), "the folder of a training that never began");
     assertTrue(String.valueOf(error.getMessage()).contains("text.png"), error.toString());
     TrainingRecipe wrong = recipe(TrainingTarget.CHORD).linears(List.of("to_z")).build();
     OneSampleTrainer unknown = trainer(wrong, "out").build();
