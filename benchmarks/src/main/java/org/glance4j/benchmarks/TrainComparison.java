@@ -42,8 +42,7 @@ public final class TrainComparison {
 
   /** Measures and prints one line. */
   public static void main(String[] arguments) throws IOException {
-    List<String> command =
-        new ArrayList<>(Arrays.asList(arguments).subList(3, arguments.length));
+    List<String> command = new ArrayList<>(Arrays.asList(arguments).subList(3, arguments.length));
     command.addAll(List.of(arguments[0], "--serve", "--image", arguments[1]));
     command.addAll(List.of("--threads", arguments[2]));
     Path output = Files.createTempDirectory("glance-train");
@@ -120,8 +119,7 @@ public final class TrainComparison {
     private final BufferedReader in;
 
     Peer(List<String> command) throws IOException {
-      process =
-          new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+      process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
       out = process.outputWriter(StandardCharsets.UTF_8);
       in =
           new BufferedReader(

@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
-import org.glance4j.DType;
 import org.glance4j.Glance;
 import org.glance4j.GlanceOptions;
 import org.glance4j.Preset;
@@ -19,9 +18,9 @@ import org.glance4j.evaluate.Evaluator;
 import org.glance4j.evaluate.Method;
 import org.glance4j.evaluate.PictureSet;
 import org.glance4j.evaluate.Prompts;
-import org.glance4j.kernel.Backend;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -36,11 +35,7 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class EvaluateCommand implements Callable<Integer> {
-  @Option(
-      names = "--model",
-      paramLabel = "DIR",
-      description = "Model folder in the layout of Hugging Face diffusers. Default: bundled model.")
-  @Nullable Path model;
+  @Mixin RunOptions run = new RunOptions();
 
   @Option(
       names = "--prompts",
@@ -93,24 +88,6 @@ final class EvaluateCommand implements Callable<Integer> {
   int samples = EvaluationRequest.SAMPLES;
 
   @Option(
-      names = "--backend",
-      paramLabel = "auto|cpu|cuda|torch",
-      description = "Who runs the kernels. Default: auto.")
-  Backend backend = Backend.AUTO;
-
-  @Option(
-      names = "--dtype",
-      paramLabel = "f32|bf16",
-      description = "Type of weights and activations. Default: f32.")
-  DType dtype = DType.F32;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description = "CPU threads. Default: one for each core.")
-  int threads;
-
-  @Option(
       names = {"-o", "--output"},
       paramLabel = "FOLDER",
       required = true,
@@ -123,15 +100,16 @@ final class EvaluateCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     GlanceOptions options =
         GlanceOptions.builder()
-            .dtype(dtype)
-            .backend(backend)
-            .threads(threads)
+            .dtype(run.dtype)
+            .backend(run.backend)
+            .threads(run.threads)
             .preset(Preset.NONE)
             .build();
     // All that can be wrong is looked at before the model is loaded, which may take minutes.
     EvaluationRequest request = request();
     makeOutput();
-    try (Glance glance = model == null ? Glance.loadBundled(options) : Glance.load(model, options);
+    try (Glance glance =
+            run.model == null ? Glance.loadBundled(options) : Glance.load(run.model, options);
         ShutdownGuard guard = new ShutdownGuard(glance);
         EvaluationProgress progress = EvaluationProgress.start()) {
       Evaluation evaluation = Evaluator.evaluate(glance, request, progress);
@@ -145,7 +123,7 @@ final class EvaluateCommand implements Callable<Integer> {
   }
 
   private EvaluationRequest request() throws IOException {
-    Path folder = model == null ? Glance.bundledModelFolder() : model;
+    Path folder = run.folder();
     return new EvaluationRequest(
         methods(Preset.readAll(folder)),
         prompts == null ? promptsOf(folder) : Prompts.read(prompts),

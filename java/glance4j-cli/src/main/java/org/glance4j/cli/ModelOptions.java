@@ -1,23 +1,15 @@
 package org.glance4j.cli;
 
 import java.nio.file.Path;
-import org.glance4j.DType;
 import org.glance4j.Glance;
 import org.glance4j.GlanceOptions;
 import org.glance4j.Preset;
-import org.glance4j.kernel.Backend;
 import org.glance4j.schedule.ScheduleSpec;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
-/** Which model, loaded how. */
-final class ModelOptions {
-  @Option(
-      names = "--model",
-      paramLabel = "DIR",
-      description = "Model folder in the layout of Hugging Face diffusers. Default: bundled model.")
-  @Nullable Path model;
-
+/** Which model, loaded how, with which adapters. */
+final class ModelOptions extends RunOptions {
   @Option(
       names = "--preset",
       paramLabel = "NAME",
@@ -48,24 +40,6 @@ final class ModelOptions {
       })
   double loraScale = 1;
 
-  @Option(
-      names = "--backend",
-      paramLabel = "auto|cpu|cuda|torch",
-      description = "Who runs the kernels. Default: auto.")
-  Backend backend = Backend.AUTO;
-
-  @Option(
-      names = "--dtype",
-      paramLabel = "f32|bf16",
-      description = "Type of weights and activations. Default: f32.")
-  DType dtype = DType.F32;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description = "CPU threads. Default: one for each core.")
-  int threads;
-
   /** Fails if an option would have no effect with this schedule; null is one left open. */
   void requireUseOf(@Nullable ScheduleSpec schedule) {
     GlanceOptions options = options();
@@ -76,7 +50,7 @@ final class ModelOptions {
               + " another --schedule than "
               + schedule);
     }
-    Preset chosen = Preset.choose(model == null ? Glance.bundledModelFolder() : model, options);
+    Preset chosen = Preset.choose(folder(), options);
     boolean presetAdapters = !options.hasAdapters() && chosen != null && chosen.hasAdapters();
     if (preset != null && chosen != null && schedule != null && (base || !presetAdapters)) {
       throw new IllegalArgumentException(

@@ -8,16 +8,14 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.glance4j.AtomicFile;
-import org.glance4j.DType;
-import org.glance4j.Glance;
 import org.glance4j.evaluate.Prompts;
-import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.plan.SchedulePlan;
 import org.glance4j.plan.SchedulePlanner;
 import org.glance4j.schedule.PhaseSigma;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -29,11 +27,7 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class PlanCommand implements Callable<Integer> {
-  @Option(
-      names = "--model",
-      paramLabel = "DIR",
-      description = "Model folder in the layout of Hugging Face diffusers. Default: bundled model.")
-  @Nullable Path model;
+  @Mixin RunOptions run = new RunOptions();
 
   @Option(names = "--steps", paramLabel = "N", description = "2 to 50. Default: 10.")
   int steps = 10;
@@ -95,24 +89,6 @@ final class PlanCommand implements Callable<Integer> {
       description = "Also draw the curvature over sigma with the kept sigmas.")
   @Nullable Path plot;
 
-  @Option(
-      names = "--backend",
-      paramLabel = "auto|cpu|cuda|torch",
-      description = "Who runs the kernels. Default: auto.")
-  Backend backend = Backend.AUTO;
-
-  @Option(
-      names = "--dtype",
-      paramLabel = "f32|bf16",
-      description = "Type of weights and activations. Default: f32.")
-  DType dtype = DType.F32;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description = "CPU threads. Default: one for each core.")
-  int threads;
-
   @Spec CommandSpec spec = CommandSpec.create();
 
   @Override
@@ -124,14 +100,15 @@ final class PlanCommand implements Callable<Integer> {
       }
       AtomicFile.requireWritable(plot);
     }
-    if (threads < 0) {
-      throw new IllegalArgumentException("threads " + threads + " must be 0 (automatic) or more");
+    if (run.threads < 0) {
+      throw new IllegalArgumentException(
+          "threads " + run.threads + " must be 0 (automatic) or more");
     }
     AtomicBoolean stop = new AtomicBoolean();
     try (PlanProgress progress = PlanProgress.start()) {
       SchedulePlanner planner = planner(progress, stop);
-      if (threads > 0) {
-        NativeRuntime.setThreads(threads);
+      if (run.threads > 0) {
+        NativeRuntime.setThreads(run.threads);
       }
       SchedulePlan plan = plan(planner, stop);
       progress.close();
@@ -145,8 +122,7 @@ final class PlanCommand implements Callable<Integer> {
   }
 
   private SchedulePlanner planner(PlanProgress progress, AtomicBoolean stop) {
-    SchedulePlanner.Builder builder =
-        SchedulePlanner.builder(model == null ? Glance.bundledModelFolder() : model);
+    SchedulePlanner.Builder builder = SchedulePlanner.builder(run.folder());
     if (prompts != null) {
       builder.prompts(Prompts.read(prompts));
     }
@@ -159,8 +135,8 @@ final class PlanCommand implements Callable<Integer> {
         .height(height)
         .rounds(rounds)
         .plainCfg(plainCfg)
-        .dtype(dtype)
-        .backend(backend)
+        .dtype(run.dtype)
+        .backend(run.backend)
         .listener(progress)
         .cancelWhen(stop::get)
         .build();

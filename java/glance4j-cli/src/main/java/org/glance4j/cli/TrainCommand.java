@@ -11,9 +11,7 @@ import java.util.Locale;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
-import org.glance4j.DType;
 import org.glance4j.HostMemory;
-import org.glance4j.kernel.Backend;
 import org.glance4j.train.OneSampleTrainer;
 import org.glance4j.train.TrainingRecipe;
 import org.glance4j.train.TrainingResult;
@@ -32,6 +30,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class TrainCommand implements Callable<Integer> {
+  @Mixin RunOptions run = new RunOptions();
+
   @Option(
       names = "--image",
       paramLabel = "FILE",
@@ -58,28 +58,7 @@ final class TrainCommand implements Callable<Integer> {
       description = "Receives slow.safetensors, fast.safetensors and loss.png.")
   Path output = Path.of("");
 
-  @Option(
-      names = "--model",
-      paramLabel = "DIR",
-      description = "Model folder in the layout of Hugging Face diffusers. Default: bundled model.")
-  @Nullable Path model;
-
   @Mixin RecipeOptions recipeOptions = new RecipeOptions();
-
-  @Option(names = "--dtype", paramLabel = "f32|bf16", description = "Of the model. Default: f32.")
-  DType dtype = DType.F32;
-
-  @Option(
-      names = "--backend",
-      paramLabel = "auto|cpu|cuda|torch",
-      description = "Where the model computes. Default: auto.")
-  Backend backend = Backend.AUTO;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description = "CPU threads. Default: one for each core.")
-  int threads;
 
   @Option(
       names = "--checkpointing",
@@ -139,12 +118,12 @@ final class TrainCommand implements Callable<Integer> {
       throws IOException {
     OneSampleTrainer.Builder builder =
         OneSampleTrainer.builder()
-            .model(model)
+            .model(run.model)
             .recipe(recipe)
             .output(output)
-            .dtype(dtype)
-            .backend(backend)
-            .threads(threads)
+            .dtype(run.dtype)
+            .backend(run.backend)
+            .threads(run.threads)
             .checkpointing(checkpointing)
             .saveEvery(saveEvery)
             .listener(progress);

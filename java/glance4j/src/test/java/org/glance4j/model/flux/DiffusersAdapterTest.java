@@ -43,8 +43,7 @@ class DiffusersAdapterTest {
   void theFilesAreThoseThatDiffusersLoaded() throws IOException, NoSuchAlgorithmException {
     try (SafetensorsFile said = SafetensorsFile.open(SAID)) {
       for (String phase : new String[] {"slow", "fast"}) {
-        byte[] hash =
-            MessageDigest.getInstance("SHA-256").digest(Files.readAllBytes(file(phase)));
+        byte[] hash = MessageDigest.getInstance("SHA-256").digest(Files.readAllBytes(file(phase)));
         assertEquals(
             said.header().metadata().get(phase + ".sha256"), HexFormat.of().formatHex(hash), phase);
       }
