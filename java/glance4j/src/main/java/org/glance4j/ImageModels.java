@@ -84,8 +84,9 @@ public final class ImageModels {
    */
   public static long trainingBytes(
       Path folder, DType dtype, ImageSize size, int rank, int batch, boolean checkpointing) {
-    return FluxModel.loadBytes(folder, scalarType(dtype), Backend.TORCH)
-        + FluxModel.trainingBytes(folder, size, rank, batch, checkpointing);
+    ScalarType type = scalarType(dtype);
+    return FluxModel.loadBytes(folder, type, Backend.TORCH)
+        + FluxModel.trainingBytes(folder, type, size, rank, batch, checkpointing);
   }
 
   /** What LibTorch calls {@code dtype}. */

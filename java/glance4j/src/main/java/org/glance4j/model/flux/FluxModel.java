@@ -298,14 +298,20 @@ public final class FluxModel implements ImageModel {
   }
 
   /**
-   * About how much memory training an adapter takes, beside {@link #loadBytes}: activations kept
-   * for the backward pass, the adapter with its gradients and means, and the VAE at work.
+   * About how much memory training an adapter takes, beside {@link #loadBytes}: the transformer's
+   * weights a second time, packed for the backward pass, the activations kept for it, the adapter
+   * with its gradients and means, and the VAE at work.
    *
    * @param batch 2 if the student is trained with CFG, otherwise 1
    * @param checkpointing true if blocks are computed again in the backward pass
    */
   public static long trainingBytes(
-      Path folder, ImageSize size, int rank, int batch, boolean checkpointing) {
+      Path folder,
+      ScalarType dtype,
+      ImageSize size,
+      int rank,
+      int batch,
+      boolean checkpointing) {
     ModelIndex index = ModelIndex.read(folder);
     FluxConfig config =
         FluxConfig.read(index.componentFolder("transformer").resolve("config.json"));
@@ -317,7 +323,8 @@ public final class FluxModel implements ImageModel {
     long tokens = layout.tokens() + (long) FluxPromptEncoder.MAX_TEXT_TOKENS;
     long vectors = batch * tokens * (keptBlocks * KEPT_IN_A_BLOCK + blocks);
     long adapter = blocks * ADAPTED_IN_A_BLOCK * 2 * rank * COPIES_OF_AN_ADAPTER;
-    return (long) config.width() * Float.BYTES * (vectors + adapter)
+    return ModelInventory.of(index.componentFolder("transformer")).bytesAs(dtype)
+        + (long) config.width() * Float.BYTES * (vectors + adapter)
         + AutoencoderKl.decodeBytes(vae, size.height(), size.width());
   }
 
