@@ -306,12 +306,7 @@ public final class FluxModel implements ImageModel {
    * @param checkpointing true if blocks are computed again in the backward pass
    */
   public static long trainingBytes(
-      Path folder,
-      ScalarType dtype,
-      ImageSize size,
-      int rank,
-      int batch,
-      boolean checkpointing) {
+      Path folder, ScalarType dtype, ImageSize size, int rank, int batch, boolean checkpointing) {
     ModelIndex index = ModelIndex.read(folder);
     FluxConfig config =
         FluxConfig.read(index.componentFolder("transformer").resolve("config.json"));
