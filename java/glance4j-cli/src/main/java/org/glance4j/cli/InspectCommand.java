@@ -70,9 +70,10 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private static void print(PrintWriter out, Preset preset) {
-    out.printf(
-        "preset %s: %s, cfg %s%n",
-        preset.name(), preset.schedule(), preset.cfg() == null ? 1.0 : preset.cfg());
+    String schedule = preset.schedule().toString();
+    boolean guided = preset.cfg() == null && schedule.contains(" cfg ");
+    String cfg = guided ? "" : ", cfg " + (preset.cfg() == null ? 1.0 : preset.cfg());
+    out.printf("preset %s: %s%s%n", preset.name(), schedule, cfg);
     if (preset.hasAdapters()) {
       out.printf(
           "  slow %s, fast %s, scale %s%n",
