@@ -25,15 +25,6 @@ public final class ImageModels {
   }
 
   /**
-   * As {@link #open}, for training adapters, without gradient checkpointing.
-   *
-   * @see #openForTraining(Path, DType, Backend, boolean)
-   */
-  public static ImageModel openForTraining(Path folder, DType dtype, Backend backend) {
-    return openForTraining(folder, dtype, backend, false);
-  }
-
-  /**
    * As {@link #open}, for training adapters: the transformer records gradients, wherever it runs.
    * Its weights are frozen; the gradients of the linears that an adapter changes come from this
    * library's kernels, or on {@link Backend#TORCH} from LibTorch. An adapter's matrices may change

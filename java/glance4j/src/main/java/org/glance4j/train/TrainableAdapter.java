@@ -173,19 +173,6 @@ final class TrainableAdapter implements AutoCloseable {
     return state;
   }
 
-  int rank() {
-    return rank;
-  }
-
-  double alpha() {
-    return alpha;
-  }
-
-  /** How many numbers are trained. */
-  long size() {
-    return parameters.numel();
-  }
-
   @Override
   public void close() {
     owned.forEach(Tensor::close);

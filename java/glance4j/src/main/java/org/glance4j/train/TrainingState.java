@@ -58,11 +58,6 @@ final class TrainingState implements AutoCloseable {
     return outcomes.computeIfAbsent(phase, key -> new ArrayList<>());
   }
 
-  /** True if a training goes on. */
-  boolean found() {
-    return found;
-  }
-
   /** Gives {@code adapter}, which is new, what was saved of {@code phase}'s. */
   void restore(Phase phase, TrainableAdapter adapter) {
     if (!found) {
