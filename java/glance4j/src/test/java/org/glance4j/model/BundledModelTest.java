@@ -17,7 +17,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.lora.AdapterMix;
-import org.glance4j.model.flux.FluxLatents;
+import org.glance4j.model.dit.PackedLatents;
 import org.glance4j.model.flux.FluxTransformer;
 import org.glance4j.model.vae.AutoencoderKl;
 import org.glance4j.model.vae.Pixels;
@@ -76,7 +76,7 @@ class BundledModelTest {
         NoGradGuard guard = new NoGradGuard();
         PointerScope scope = new PointerScope()) {
       Tensor start = prompt.get("latents");
-      FluxLatents size = size();
+      PackedLatents size = size();
       Tensor noise = size.pack(size.noise(run.get("torch_seed").longValue(), 1));
       assertClose("start noise", start, noise, 0);
 
@@ -120,8 +120,8 @@ class BundledModelTest {
     }
   }
 
-  private static FluxLatents size() {
-    return FluxLatents.forImage(
+  private static PackedLatents size() {
+    return PackedLatents.forImage(
         vae.config().latentChannels(),
         vae.config().scale(),
         manifest.get("height").intValue(),

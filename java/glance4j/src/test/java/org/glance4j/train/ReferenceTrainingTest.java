@@ -24,7 +24,7 @@ import org.glance4j.lora.LoraPair;
 import org.glance4j.model.Conditioning;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
-import org.glance4j.model.flux.FluxLatents;
+import org.glance4j.model.dit.PackedLatents;
 import org.glance4j.model.flux.TestConditioning;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
@@ -148,8 +148,8 @@ class ReferenceTrainingTest {
     Conditioning caption =
         TestConditioning.of(goldens.get("prompt_embeds"), goldens.get("pooled_prompt_embeds"));
     Tensor first = goldens.get("latents0");
-    FluxLatents layout =
-        new FluxLatents((int) first.size(1), (int) first.size(2), (int) first.size(3));
+    PackedLatents layout =
+        new PackedLatents((int) first.size(1), (int) first.size(2), (int) first.size(3));
     int scale = model.sizeMultiple() / 2;
     ImageSize size = new ImageSize(layout.width() * scale, layout.height() * scale);
     ExampleSource examples =

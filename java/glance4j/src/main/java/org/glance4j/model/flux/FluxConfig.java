@@ -3,6 +3,7 @@ package org.glance4j.model.flux;
 import java.nio.file.Path;
 import java.util.List;
 import org.glance4j.ModelFormatException;
+import org.glance4j.model.dit.DitConfig;
 import org.glance4j.weights.ConfigFile;
 
 /**
@@ -29,12 +30,6 @@ public record FluxConfig(
     int pooledDim,
     boolean guidanceEmbeds,
     List<Integer> ropeAxes) {
-  /** Position axes: an unused one (time), row, column. */
-  private static final int AXES = 3;
-
-  /** Latents are packed in patches of 2 x 2. */
-  private static final int PATCH = 4;
-
   /** Copies the list. */
   public FluxConfig {
     ropeAxes = List.copyOf(ropeAxes);
@@ -48,12 +43,9 @@ public record FluxConfig(
   public static FluxConfig read(Path file) {
     ConfigFile json = ConfigFile.read(file);
     json.requireClass("FluxTransformer2DModel");
-    int inChannels = json.positiveIntOr("in_channels", 64);
-    if (inChannels % PATCH != 0) {
-      throw json.error("in_channels", inChannels + " is not a multiple of " + PATCH);
-    }
-    requireOnly(json, "out_channels", inChannels);
-    requireOnly(json, "patch_size", 1);
+    int inChannels = DitConfig.inChannels(json);
+    DitConfig.requireOnly(json, "out_channels", inChannels);
+    DitConfig.requireOnly(json, "patch_size", 1);
     int headDim = json.positiveIntOr("attention_head_dim", 128);
     return new FluxConfig(
         inChannels,
@@ -64,30 +56,7 @@ public record FluxConfig(
         json.positiveIntOr("joint_attention_dim", 4096),
         json.positiveIntOr("pooled_projection_dim", 768),
         json.boolOr("guidance_embeds", false),
-        ropeAxes(json, headDim));
-  }
-
-  private static void requireOnly(ConfigFile json, String key, int expected) {
-    int actual = json.positiveIntOr(key, expected);
-    if (actual != expected) {
-      throw json.error(key, actual + " is not supported; only " + expected + " is");
-    }
-  }
-
-  private static List<Integer> ropeAxes(ConfigFile json, int headDim) {
-    String key = "axes_dims_rope";
-    List<Integer> axes = json.has(key) ? json.positiveInts(key) : List.of(16, 56, 56);
-    if (axes.size() != AXES) {
-      throw json.error(key, axes + " must have " + AXES + " entries");
-    }
-    if (axes.stream().anyMatch(dim -> dim % 2 != 0)) {
-      throw json.error(key, axes + " has an odd entry; channels rotate in pairs");
-    }
-    int sum = axes.stream().mapToInt(Integer::intValue).sum();
-    if (sum != headDim) {
-      throw json.error(key, axes + " sums to " + sum + ", not to attention_head_dim " + headDim);
-    }
-    return axes;
+        DitConfig.ropeAxes(json, headDim));
   }
 
   /** Width of the hidden state: all heads side by side. */
@@ -102,6 +71,6 @@ public record FluxConfig(
 
   /** Channels of the latents before packing. */
   public int latentChannels() {
-    return inChannels / PATCH;
+    return inChannels / DitConfig.PATCH;
   }
 }

@@ -20,6 +20,8 @@ import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.PictureLatents;
+import org.glance4j.model.dit.PackedLatents;
+import org.glance4j.model.dit.PictureEncoder;
 import org.glance4j.model.vae.AutoencoderKl;
 import org.glance4j.model.vae.Pixels;
 import org.glance4j.model.vae.VaeConfig;
@@ -244,7 +246,7 @@ public final class FluxModel implements ImageModel {
 
   @Override
   public Tensor noise(long seed, ImageSize size) {
-    FluxLatents layout = layout(size);
+    PackedLatents layout = layout(size);
     // The CPU's generator draws it for every device, so that a seed means one noise.
     return transformer.place(layout.pack(layout.noise(seed, 1)));
   }
@@ -256,7 +258,13 @@ public final class FluxModel implements ImageModel {
 
   @Override
   public PictureLatents encode(Tensor picture) {
-    return PictureEncoder.encode(vae, transformer.backend(), picture, sizeMultiple());
+    return new PictureEncoder(
+            this::layout,
+            vae::encode,
+            vae.config().shiftFactor(),
+            vae.config().scalingFactor(),
+            transformer.backend())
+        .encode(picture, sizeMultiple());
   }
 
   @Override
@@ -311,8 +319,8 @@ public final class FluxModel implements ImageModel {
     FluxConfig config =
         FluxConfig.read(index.componentFolder("transformer").resolve("config.json"));
     VaeConfig vae = VaeConfig.read(index.componentFolder("vae").resolve("config.json"));
-    FluxLatents layout =
-        FluxLatents.forImage(vae.latentChannels(), vae.scale(), size.height(), size.width());
+    PackedLatents layout =
+        PackedLatents.forImage(vae.latentChannels(), vae.scale(), size.height(), size.width());
     long blocks = config.layers() + (long) config.singleLayers();
     long keptBlocks = checkpointing ? 1 : blocks;
     long tokens = layout.tokens() + (long) FluxPromptEncoder.MAX_TEXT_TOKENS;
@@ -338,8 +346,8 @@ public final class FluxModel implements ImageModel {
     vae.close();
   }
 
-  private FluxLatents layout(ImageSize size) {
-    return FluxLatents.forImage(
+  private PackedLatents layout(ImageSize size) {
+    return PackedLatents.forImage(
         vae.config().latentChannels(), vae.config().scale(), size.height(), size.width());
   }
 }

@@ -1,22 +1,21 @@
 package org.glance4j.model.flux;
 
 import java.nio.file.Path;
-import java.util.Arrays;
-import java.util.List;
-import java.util.Map;
-import java.util.concurrent.atomic.AtomicBoolean;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.Backend;
-import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
-import org.glance4j.lora.LinearShape;
-import org.glance4j.lora.LoraAdapter;
 import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
+import org.glance4j.model.dit.AdaLnLinears;
+import org.glance4j.model.dit.DiffusionTransformer;
+import org.glance4j.model.dit.Modulation;
+import org.glance4j.model.dit.Pass;
+import org.glance4j.model.dit.Rope;
+import org.glance4j.model.dit.Trunk;
 import org.glance4j.weights.Weights;
 import org.jspecify.annotations.Nullable;
 
@@ -28,54 +27,47 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>{@link #forward(Tensor, Tensor, Tensor, Tensor, Tensor, Rope, AdapterChoice)} is the whole
  * model. What does not depend on the latents, {@link #context} and {@link #modulation}, can be
- * computed once for a schedule (once for each mix, if adapters change them), and the shorter {@link
- * #forward(Tensor, Tensor, Modulation, Rope, AdapterChoice)} called for each step.
- *
- * <p>Results belong to the caller's {@link org.bytedeco.javacpp.PointerScope}. Gradients are
- * recorded on {@link Backend#TORCH}, and by a model opened for training, unless the caller turned
- * them off. Stateless and thread-safe, but nothing may run when {@link #close()} is called.
+ * computed once for a schedule (once for each mix, if adapters change them), and the shorter {@code
+ * forward} of {@link DiffusionTransformer} called for each step.
  */
-public final class FluxTransformer implements AutoCloseable {
+public final class FluxTransformer extends DiffusionTransformer {
+  private static final Trunk.Names NAMES = new Trunk.Names("x_embedder", "context_embedder");
+
   private final FluxConfig config;
-  private final Weights weights;
-  private final ScalarType dtype;
-  private final Linears linears;
-  private final ModulatedNorm norm;
-  private final RopeCache ropes;
-  private final AtomicBoolean closed = new AtomicBoolean();
-
-  /** The linears that do not depend on the latents, by name. */
-  private final List<String> conditioning;
-
-  private final LoraLinears latentEmbedder;
   private final LoraLinears contextEmbedder;
   private final TimeTextEmbedding timeTextEmbedding;
   private final AdaLnLinears adaLnLinears;
-  private final FluxBlocks blocks;
-  private final LoraLinears out;
 
   private FluxTransformer(
       FluxConfig config,
-      Weights weights,
-      Linears linears,
-      AdapterMix merged,
-      boolean checkpointing) {
+      Source source,
+      LoraLinears contextEmbedder,
+      TimeTextEmbedding timeTextEmbedding,
+      AdaLnLinears adaLnLinears,
+      Trunk trunk) {
+    super(source, (text, size) -> FluxRope.of(text, size, config.ropeAxes()), trunk);
     this.config = config;
-    this.weights = weights;
-    this.dtype = weights.dtype();
-    this.linears = linears;
-    this.norm = ModulatedNorm.on(linears.operations());
-    this.ropes = new RopeCache(config.ropeAxes(), linears.backend());
+    this.contextEmbedder = contextEmbedder;
+    this.timeTextEmbedding = timeTextEmbedding;
+    this.adaLnLinears = adaLnLinears;
+  }
+
+  private static FluxTransformer of(FluxConfig config, Source source) {
+    Linears linears = source.linears();
+    Weights weights = source.weights();
     int width = config.width();
-    contextEmbedder = linears.linear("context_embedder", config.contextDim(), width);
-    timeTextEmbedding = TimeTextEmbedding.take(config, linears, weights);
-    adaLnLinears = AdaLnLinears.take(config, linears);
-    conditioning = List.copyOf(linears.shapes().keySet());
-    latentEmbedder = linears.linear("x_embedder", config.inChannels(), width);
-    blocks = FluxBlocks.take(config, linears, weights, checkpointing);
-    out = linears.linear("proj_out", width, config.inChannels());
-    weights.requireAllTaken();
-    merged.parts().forEach(part -> check(part.adapter()));
+    return new FluxTransformer(
+        config,
+        source,
+        linears.linear(NAMES.text(), config.contextDim(), width),
+        TimeTextEmbedding.take(config, linears, weights),
+        AdaLnLinears.take(linears, width, FluxBlocks.modulation(config)),
+        Trunk.take(
+            linears,
+            NAMES,
+            config.inChannels(),
+            width,
+            () -> FluxBlocks.take(config, linears, weights, source.checkpointing())));
   }
 
   /**
@@ -97,7 +89,7 @@ public final class FluxTransformer implements AutoCloseable {
    */
   public static FluxTransformer openMerged(
       Path folder, ScalarType dtype, Backend backend, AdapterMix merged) {
-    return open(folder, dtype, backend, merged, false, false);
+    return open(folder, Opening.merged(dtype, backend, merged));
   }
 
   /**
@@ -110,82 +102,17 @@ public final class FluxTransformer implements AutoCloseable {
    */
   public static FluxTransformer openForTraining(
       Path folder, ScalarType dtype, Backend backend, boolean checkpointing) {
-    return open(folder, dtype, backend, AdapterMix.NONE, true, checkpointing);
+    return open(folder, Opening.training(dtype, backend, checkpointing));
   }
 
-  private static FluxTransformer open(
-      Path folder,
-      ScalarType dtype,
-      Backend backend,
-      AdapterMix merged,
-      boolean training,
-      boolean checkpointing) {
+  private static FluxTransformer open(Path folder, Opening opening) {
     FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
-    Weights weights = Weights.open(folder, dtype, backend.resolve()::place);
-    Linears linears = new Linears(weights, merged, backend, training);
-    try {
-      return new FluxTransformer(config, weights, linears, merged, checkpointing);
-    } catch (RuntimeException | Error e) {
-      linears.close();
-      weights.close();
-      throw e;
-    }
+    return open(folder, opening, source -> of(config, source));
   }
 
   /** The architecture. */
   public FluxConfig config() {
     return config;
-  }
-
-  /** What the model computes in, and the type of its results. */
-  public ScalarType dtype() {
-    return dtype;
-  }
-
-  /** Where this model computes: never {@link Backend#AUTO}. */
-  public Backend backend() {
-    return linears.backend();
-  }
-
-  /** {@code tensor} where this model computes: see {@link Backend#place}. */
-  Tensor place(Tensor tensor) {
-    return backend().place(tensor);
-  }
-
-  /** The linears an adapter may change, by name. */
-  public Map<String, LinearShape> linears() {
-    return linears.shapes();
-  }
-
-  /**
-   * Checks that {@code adapter} fits this model.
-   *
-   * @throws ModelFormatException naming the linear that is not in this model or has other widths
-   * @throws IllegalArgumentException if it was loaded in another type than this model
-   */
-  public void check(LoraAdapter adapter) {
-    Linears.check(linears.shapes(), dtype, adapter);
-  }
-
-  /** True if gradients reach what {@link #context} and {@link #modulation} give with this mix. */
-  boolean trainsConditioning(AdapterMix mix) {
-    return mix.parts().stream()
-        .flatMap(part -> conditioning.stream().map(part.adapter()::pair))
-        .anyMatch(pair -> pair != null && pair.requiresGradient());
-  }
-
-  /** Frees what was made of adapters for the kernels; nothing may be running. */
-  public void releaseAdapters() {
-    linears.releaseAdapters();
-  }
-
-  /**
-   * The rotations for {@code textTokens} text tokens followed by the image tokens of {@code size}.
-   * They belong to this model, which keeps those of the last few sizes.
-   */
-  public Rope rope(int textTokens, FluxLatents size) {
-    requireOpen();
-    return ropes.get(textTokens, size);
   }
 
   /**
@@ -209,7 +136,7 @@ public final class FluxTransformer implements AutoCloseable {
       @Nullable Tensor guidance,
       Rope rope,
       AdapterChoice mix) {
-    Pass pass = new Pass(mix, rope, Probe.NONE);
+    Pass pass = new Pass(mix, rope, null);
     return forward(latents, embeds, pooled, timestep, guidance, pass);
   }
 
@@ -233,7 +160,7 @@ public final class FluxTransformer implements AutoCloseable {
   public Tensor context(Tensor embeds, AdapterChoice mix) {
     requireOpen();
     requireShape("embeds", embeds, -1, -1, config.contextDim());
-    return contextEmbedder.forward(embeds.to(dtype), mix);
+    return contextEmbedder.forward(embeds.to(dtype()), mix);
   }
 
   /**
@@ -264,80 +191,9 @@ public final class FluxTransformer implements AutoCloseable {
     if (guidance != null) {
       requireShape("guidance", guidance, timesteps.size(0));
     }
-    Tensor embedding = timeTextEmbedding.forward(timesteps, guidance, pooled.to(dtype), mix, probe);
+    Tensor embedding =
+        timeTextEmbedding.forward(timesteps, guidance, pooled.to(dtype()), mix, probe);
     probe.see("time_text_embed", "", () -> embedding);
     return adaLnLinears.forward(embedding, mix);
-  }
-
-  /**
-   * As {@link #forward(Tensor, Tensor, Tensor, Tensor, Tensor, Rope, AdapterChoice)}, from what can
-   * be computed before the first step.
-   *
-   * @param latents packed latents, shape [batch, imageTokens, inChannels]
-   * @param context from {@link #context} with the same mix, shape [batch, textTokens, width]
-   * @param modulation from {@link #modulation} with the same mix; one row for each sample
-   * @param rope for textTokens + imageTokens, from {@link #rope}
-   * @param mix the adapters to apply
-   * @return shape [batch, imageTokens, inChannels], in the model's type
-   */
-  public Tensor forward(
-      Tensor latents, Tensor context, Modulation modulation, Rope rope, AdapterChoice mix) {
-    return forward(latents, context, modulation, new Pass(mix, rope, Probe.NONE));
-  }
-
-  private Tensor forward(Tensor latents, Tensor context, Modulation modulation, Pass pass) {
-    requireOpen();
-    requireShape("latents", latents, modulation.rows(), -1, config.inChannels());
-    requireShape("context", context, modulation.rows(), -1, config.width());
-    long textTokens = context.size(1);
-    long imageTokens = latents.size(1);
-    if (pass.rope().tokens() != textTokens + imageTokens) {
-      throw new IllegalArgumentException(
-          "rope is for %d tokens, but there are %d text and %d image tokens"
-              .formatted(pass.rope().tokens(), textTokens, imageTokens));
-    }
-    Probe probe = pass.probe();
-    Modulation.Reader vectors = modulation.reader();
-    Tensor image = latentEmbedder.forward(latents.to(dtype), pass.mix());
-    probe.see("x_embedder", "", () -> image);
-    probe.see("context_embedder", "", () -> context);
-
-    Tensor joint = blocks.forward(context, image, vectors, pass);
-    Tensor scale = vectors.next();
-    Tensor shift = vectors.next();
-    Tensor normed = AdaLn.modulate(norm, joint.narrow(1, textTokens, imageTokens), shift, scale);
-    probe.see("norm_out", "", () -> normed);
-    Tensor velocity = out.forward(normed, pass.mix());
-    probe.see("proj_out", "", () -> velocity);
-    return velocity;
-  }
-
-  private static void requireShape(String what, Tensor tensor, long... shape) {
-    boolean fits = tensor.dim() == shape.length;
-    for (int i = 0; fits && i < shape.length; i++) {
-      fits = shape[i] < 0 || tensor.size(i) == shape[i];
-    }
-    if (!fits) {
-      throw new IllegalArgumentException(
-          "%s has shape %s, expected %s (-1: any)"
-              .formatted(
-                  what, Arrays.toString(tensor.sizes().vec().get()), Arrays.toString(shape)));
-    }
-  }
-
-  private void requireOpen() {
-    if (closed.get()) {
-      throw new IllegalStateException("the transformer of " + weights.folder() + " is closed");
-    }
-  }
-
-  /** Frees the weights. Idempotent; nothing may be running. */
-  @Override
-  public void close() {
-    if (closed.compareAndSet(false, true)) {
-      ropes.close();
-      linears.close();
-      weights.close();
-    }
   }
 }

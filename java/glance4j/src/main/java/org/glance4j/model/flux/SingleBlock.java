@@ -8,6 +8,11 @@ import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
 import org.glance4j.model.TensorScope;
+import org.glance4j.model.dit.AdaLn;
+import org.glance4j.model.dit.Heads;
+import org.glance4j.model.dit.JointAttention;
+import org.glance4j.model.dit.Modulation;
+import org.glance4j.model.dit.Pass;
 import org.glance4j.weights.Weights;
 
 /**
@@ -43,15 +48,19 @@ final class SingleBlock {
     this.out = out;
   }
 
-  static String name(int index) {
+  private static String name(int index) {
     return "single_transformer_blocks." + index;
   }
 
-  static SingleBlock take(int index, FluxConfig config, Linears linears, Weights weights) {
+  /** The linear that gives a block's vectors. */
+  static Linears.Part modulation(int index, long width) {
+    return new Linears.Part(name(index) + ".norm.linear", VECTORS * width);
+  }
+
+  static SingleBlock take(int index, Heads heads, Linears linears, Weights weights) {
     String name = name(index);
     String attn = name + ".attn.";
-    Heads heads = new Heads(config.heads(), config.headDim());
-    long width = config.width();
+    long width = heads.width();
     LoraLinears in =
         linears.stacked(
             width,
@@ -81,15 +90,14 @@ final class SingleBlock {
     try (TensorScope scope = new TensorScope()) {
       Tensor normed = adaLn.modulate(norm, x);
       Tensor projected = attention.projectBeside(in, normed, pass.mix());
-      Tensor both =
-          attention.attendBeside(pass.rope(), new JointAttention.Stream(projected, norms));
+      Tensor both = attention.attendBeside(pass, new JointAttention.Stream(projected, norms));
       Tensor result = scope.release(out.forward(both, pass.mix(), adaLn.gate(), x));
 
       Probe probe = pass.probe();
       probe.see(name, "norm.out0", () -> normed);
       probe.see(name, "norm.out1", () -> adaLn.gate().squeeze(1));
       probe.see(name, "proj_mlp", () -> hidden(in.project(normed, pass.mix())));
-      probe.see(name, "attn", () -> both.narrow(2, 0, attention.heads.width()));
+      probe.see(name, "attn", () -> both.narrow(2, 0, attention.heads().width()));
       probe.see(name, "proj_out", () -> out.forward(both, pass.mix()));
       probe.see(name, "out", () -> result);
       return result;
@@ -97,7 +105,7 @@ final class SingleBlock {
   }
 
   private Tensor hidden(Tensor projected) {
-    long qkv = 3 * attention.heads.width();
+    long qkv = 3 * attention.heads().width();
     return projected.narrow(2, qkv, projected.size(2) - qkv);
   }
 }

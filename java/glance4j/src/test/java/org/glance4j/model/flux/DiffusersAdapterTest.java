@@ -18,6 +18,8 @@ import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraFile;
+import org.glance4j.model.dit.PackedLatents;
+import org.glance4j.model.dit.Rope;
 import org.glance4j.weights.SafetensorsFile;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -75,7 +77,7 @@ class DiffusersAdapterTest {
     Tensor expected = said.tensor(name + ".velocity");
     Tensor sigmas = said.tensor("in.sigma");
     int side = 2 * (int) Math.sqrt((double) expected.size(1));
-    FluxLatents layout = new FluxLatents((int) expected.size(2) / 4, side, side);
+    PackedLatents layout = new PackedLatents((int) expected.size(2) / 4, side, side);
     Tensor embeds = said.tensor("in.embeds");
     Rope rope = transformer.rope((int) embeds.size(1), layout);
     for (long i = 0; i < sigmas.numel(); i++) {

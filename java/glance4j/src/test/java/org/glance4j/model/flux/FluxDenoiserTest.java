@@ -18,6 +18,7 @@ import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.StepTable;
 import org.glance4j.model.Velocity;
+import org.glance4j.model.dit.PackedLatents;
 import org.glance4j.schedule.Phase;
 import org.glance4j.schedule.Schedule;
 import org.glance4j.schedule.Step;
@@ -45,7 +46,7 @@ class FluxDenoiserTest {
     try (FluxTransformer transformer = FluxTransformer.open(MODEL, ScalarType.Float, backend);
         InferenceMode inference = new InferenceMode(true);
         PointerScope scope = new PointerScope()) {
-      FluxLatents size = new FluxLatents(transformer.config().latentChannels(), 8, 8);
+      PackedLatents size = new PackedLatents(transformer.config().latentChannels(), 8, 8);
       for (boolean cfg : new boolean[] {false, true}) {
         DenoiseTask task =
             new DenoiseTask(

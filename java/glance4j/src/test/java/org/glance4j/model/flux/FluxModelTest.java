@@ -19,6 +19,7 @@ import org.glance4j.kernel.Backend;
 import org.glance4j.lora.LinearShape;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.PictureLatents;
+import org.glance4j.model.dit.PackedLatents;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
 import org.junit.jupiter.api.AfterAll;
@@ -49,8 +50,8 @@ class FluxModelTest {
         Goldens goldens = Reference.goldens("flux_vae");
         PictureLatents latents = model.encode(picture(goldens))) {
       Tensor mean = goldens.get("encode.mean");
-      FluxLatents layout =
-          new FluxLatents((int) mean.size(1), (int) mean.size(2), (int) mean.size(3));
+      PackedLatents layout =
+          new PackedLatents((int) mean.size(1), (int) mean.size(2), (int) mean.size(3));
       assertEquals(layout.tokens(), model.imageTokens(latents.size()));
       assertClose("mean", layout.pack(mean), latents.mean(), 1e-5);
       assertClose("mode", layout.pack(goldens.get("latent_scaled")), latents.mode(), 1e-5);

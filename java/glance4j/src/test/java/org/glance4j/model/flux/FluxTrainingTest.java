@@ -28,6 +28,7 @@ import org.glance4j.lora.LoraPair;
 import org.glance4j.model.DenoiseTask;
 import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageSize;
+import org.glance4j.model.dit.PackedLatents;
 import org.glance4j.reference.Reference;
 import org.glance4j.schedule.Phase;
 import org.glance4j.schedule.Schedule;
@@ -83,7 +84,7 @@ class FluxTrainingTest {
       Tensor timestep,
       Tensor guidance,
       Tensor target) {
-    static Inputs random(FluxTransformer model, FluxLatents size, int batch) {
+    static Inputs random(FluxTransformer model, PackedLatents size, int batch) {
       FluxConfig config = model.config();
       torch.manual_seed(21);
       Tensor latents = torch.randn(batch, size.tokens(), config.inChannels());
@@ -101,8 +102,8 @@ class FluxTrainingTest {
     return Objects.requireNonNull(map.get(name), name);
   }
 
-  private static FluxLatents size(FluxTransformer model) {
-    return new FluxLatents(model.config().latentChannels(), 4, 6);
+  private static PackedLatents size(FluxTransformer model) {
+    return new PackedLatents(model.config().latentChannels(), 4, 6);
   }
 
   private static FluxTransformer open(Backend backend, ScalarType dtype, boolean checkpointing) {

@@ -4,7 +4,6 @@ import static java.util.Objects.requireNonNull;
 import static org.glance4j.reference.TensorAssert.assertClose;
 import static org.glance4j.reference.TensorAssert.assertExact;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -18,8 +17,6 @@ import java.util.TreeMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -32,14 +29,13 @@ import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.lora.AdapterMix;
-import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraPair;
-import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
-import org.glance4j.reference.Goldens;
-import org.glance4j.reference.Reference;
-import org.glance4j.weights.Weights;
+import org.glance4j.model.dit.Modulation;
+import org.glance4j.model.dit.Pass;
+import org.glance4j.model.dit.Rope;
+import org.glance4j.model.dit.TransformerGoldens;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
@@ -56,23 +52,23 @@ import org.junit.jupiter.params.provider.MethodSource;
 class FluxTransformerTest {
   @Parameter Backend backend;
 
-  private static final double TOLERANCE = 1e-5;
-  private static final Path FOLDER = Reference.path("flux-tiny-random/transformer");
+  private static final double TOLERANCE = TransformerGoldens.TOLERANCE;
 
   private static Backend where;
-  private static Goldens goldens;
+  private static TransformerGoldens goldens;
+  private static Path folder;
   private static FluxTransformer transformer;
   private static LoraAdapter slow;
   private static LoraAdapter fast;
 
   @BeforeParameterizedClassInvocation
   static void open(Backend backend) {
-    assumeTrue(Reference.hasGoldens("flux_transformer"));
     where = backend;
-    goldens = Reference.goldens("flux_transformer");
-    transformer = FluxTransformer.open(FOLDER, ScalarType.Float, backend);
-    slow = TestAdapters.load("slow");
-    fast = TestAdapters.load("fast");
+    goldens = TransformerGoldens.open("flux", "flux-tiny-random");
+    folder = goldens.folder();
+    transformer = FluxTransformer.open(folder, ScalarType.Float, backend);
+    slow = goldens.slow();
+    fast = goldens.fast();
     transformer.check(slow);
     transformer.check(fast);
   }
@@ -81,8 +77,6 @@ class FluxTransformerTest {
   static void close() {
     if (transformer != null) {
       transformer.close();
-      slow.close();
-      fast.close();
       goldens.close();
     }
   }
@@ -91,115 +85,39 @@ class FluxTransformerTest {
   Stream<DynamicTest> everyLayer() {
     Map<String, Tensor> seen = new LinkedHashMap<>();
     seen.put("output", run(transformer, AdapterMix.NONE, recorder(seen)));
-    return compareAll("fwd.", seen);
+    return goldens.compareAll("fwd.", seen, FluxTransformerTest::assertNear);
   }
 
   @TestFactory
   Stream<DynamicTest> everyBlockWithLora() {
     Map<String, Tensor> seen = new LinkedHashMap<>();
     seen.put("output", run(transformer, AdapterMix.of(slow), recorder(seen)));
-    return compareAll("lora_slow.", seen);
+    return goldens.compareAll("lora_slow.", seen, FluxTransformerTest::assertNear);
   }
 
-  private static Stream<DynamicTest> compareAll(String prefix, Map<String, Tensor> seen) {
-    List<String> names =
-        goldens.names().stream()
-            .filter(name -> name.startsWith(prefix) && !name.startsWith(prefix + "scale"))
-            .toList();
-    assertTrue(names.contains(prefix + "output"), names.toString());
-    return names.stream()
-        .map(
-            name ->
-                DynamicTest.dynamicTest(
-                    name,
-                    () -> {
-                      Tensor actual = seen.get(name.substring(prefix.length()));
-                      assertNotNull(actual, "the transformer shows no such value");
-                      assertNear(name, actual);
-                    }));
-  }
-
-  /** Within the tolerance times the size of the values, which are normalised but not all near 1. */
   private static void assertNear(String name, Tensor actual) {
-    Tensor expected = goldens.get(name);
-    double size = Math.max(1, expected.abs().max().item_double());
-    assertClose(name, expected, actual, TOLERANCE * size + sinusoidNoise(name));
-  }
-
-  /**
-   * What the reference's sinusoids are uncertain by. Their frequencies are f32 powers, whose last
-   * bit depends on the processor, and are multiplied by 1000 times the timestep or guidance. A
-   * linear averages that over many sinusoids.
-   */
-  private static double sinusoidNoise(String name) {
-    if (!name.startsWith("fwd.time_text_embed")) {
-      return 0;
-    }
     double largest = goldens.get("in.timestep").max().item_double();
-    if (goldens.has("in.guidance")) {
+    if (goldens.values().has("in.guidance")) {
       largest = Math.max(largest, goldens.get("in.guidance").max().item_double());
     }
-    double noise = 1000 * largest * Math.ulp(1f);
-    return name.endsWith(".time_proj") ? noise : noise / 16;
+    goldens.assertNear(name, actual, TransformerGoldens.sinusoidNoise(name, largest));
   }
 
   @TestFactory
   Stream<DynamicTest> outputsWithLora() {
-    return goldens.names().stream()
-        .filter(name -> name.startsWith("lora_") && name.endsWith(".output"))
-        .map(name -> DynamicTest.dynamicTest(name, () -> outputWithLora(name)));
+    return goldens.outputsWithLora(mix -> run(transformer, mix, Probe.NONE), this::runMerged);
   }
 
-  private void outputWithLora(String name) {
-    String call = goldens.entry().path("tensors").path(name).path("call").asText();
-    if (name.equals("lora_slow_fused.output")) {
-      try (FluxTransformer merged =
-          FluxTransformer.openMerged(FOLDER, ScalarType.Float, backend, AdapterMix.of(slow))) {
-        assertNear(name, run(merged, AdapterMix.NONE, Probe.NONE));
-      }
-    } else {
-      assertNear(name, run(transformer, mix(name, call), Probe.NONE));
+  private Tensor runMerged(AdapterMix mix) {
+    try (FluxTransformer merged =
+        FluxTransformer.openMerged(folder, ScalarType.Float, backend, mix)) {
+      return run(merged, AdapterMix.NONE, Probe.NONE);
     }
-  }
-
-  /** The adapters and strengths that the manifest says were active. */
-  private static AdapterMix mix(String name, String call) {
-    if (call.contains("disable_adapters")) {
-      return AdapterMix.NONE;
-    }
-    Matcher mixed =
-        Pattern.compile("set_adapters\\(\\['slow','fast'],\\[([0-9.]+),([0-9.]+)]\\)")
-            .matcher(call);
-    if (mixed.find()) {
-      return new AdapterMix(
-          List.of(
-              new AdapterMix.Part(slow, Double.parseDouble(mixed.group(1))),
-              new AdapterMix.Part(fast, Double.parseDouble(mixed.group(2)))));
-    }
-    Matcher scaled = Pattern.compile("'scale':([0-9.]+)").matcher(call);
-    double strength = scaled.find() ? Double.parseDouble(scaled.group(1)) : 1;
-    return AdapterMix.of(name.startsWith("lora_fast") ? fast : slow, strength);
   }
 
   @TestFactory
   Stream<DynamicTest> mergedWeights() {
-    String prefix = "lora_slow_fused.weight.";
-    return goldens.names().stream()
-        .filter(name -> name.startsWith(prefix))
-        .map(
-            name ->
-                DynamicTest.dynamicTest(
-                    name, () -> mergedWeight(name, name.substring(prefix.length()))));
-  }
-
-  private static void mergedWeight(String name, String linear) {
-    try (Weights weights = Weights.open(FOLDER, ScalarType.Float);
-        NoGradGuard guard = new NoGradGuard();
-        PointerScope scope = new PointerScope()) {
-      LinearShape shape = requireNonNull(transformer.linears().get(linear));
-      Tensor base = weights.take(linear + ".weight", shape.outFeatures(), shape.inFeatures());
-      assertNear(name, LoraLinears.merged(base, linear, AdapterMix.of(slow)));
-    }
+    return goldens.mergedWeights(transformer.linears());
   }
 
   @Test
@@ -225,7 +143,7 @@ class FluxTransformerTest {
   void theKernelsBitsDoNotDependOnThreads() {
     assumeTrue(backend == Backend.CPU);
     int threads = torch.get_num_threads();
-    try (FluxTransformer half = FluxTransformer.open(FOLDER, ScalarType.BFloat16, backend)) {
+    try (FluxTransformer half = FluxTransformer.open(folder, ScalarType.BFloat16, backend)) {
       for (FluxTransformer model : List.of(transformer, half)) {
         NativeRuntime.setThreads(1);
         Tensor one = run(model, AdapterMix.NONE, Probe.NONE);
@@ -267,14 +185,15 @@ class FluxTransformerTest {
       long batch = one.latents.size(0);
       Tensor context = transformer.context(other.embeds, mix);
       Tensor actual =
-          transformer.forward(other.latents, context, schedule.rows(batch, batch), other.rope, mix);
+          transformer.forward(
+              other.latents, context, schedule.rows(batch, batch), other.rope, null, mix);
       assertClose("second step", other.run(transformer, mix, Probe.NONE), actual, TOLERANCE);
     }
   }
 
   @Test
   void bfloat16StaysNearFloat32() {
-    try (FluxTransformer half = FluxTransformer.open(FOLDER, ScalarType.BFloat16, backend);
+    try (FluxTransformer half = FluxTransformer.open(folder, ScalarType.BFloat16, backend);
         NoGradGuard guard = new NoGradGuard();
         PointerScope scope = new PointerScope()) {
       // Values that bf16 represents, and 1000 times them too: the model's type rounds both.
@@ -386,7 +305,7 @@ class FluxTransformerTest {
 
   @Test
   void closedModelRefuses() {
-    FluxTransformer closed = FluxTransformer.open(FOLDER, ScalarType.Float, backend);
+    FluxTransformer closed = FluxTransformer.open(folder, ScalarType.Float, backend);
     closed.close();
     closed.close();
     try (PointerScope scope = new PointerScope()) {
@@ -406,17 +325,17 @@ class FluxTransformerTest {
 
   private static Probe recorder(Map<String, Tensor> seen) {
     long textTokens = goldens.get("txt_ids").size(0);
+    Probe recorder = TransformerGoldens.recorder(seen);
     return (module, output, value) -> {
-      String name = output.isEmpty() ? module : module + "." + output;
-      Tensor tensor = value.get().clone().retainReference();
       if (module.startsWith("single_transformer_blocks") && output.equals("out")) {
         // The reference splits a single block's output again.
-        long imageTokens = tensor.size(1) - textTokens;
-        seen.put(module + ".out0", tensor.narrow(1, 0, textTokens).retainReference());
-        seen.put(module + ".out1", tensor.narrow(1, textTokens, imageTokens).retainReference());
+        Tensor joint = value.get();
+        long imageTokens = joint.size(1) - textTokens;
+        recorder.see(module, "out0", () -> joint.narrow(1, 0, textTokens));
+        recorder.see(module, "out1", () -> joint.narrow(1, textTokens, imageTokens));
       } else {
         // The sinusoids are shown for the timestep first, then for the guidance.
-        seen.putIfAbsent(name, tensor);
+        recorder.see(module, output, value);
       }
     };
   }
@@ -441,14 +360,15 @@ class FluxTransformerTest {
     static Inputs golden(Tensor timestep) {
       Tensor latents = goldens.get("latents_packed");
       Tensor ids = torch.cat(new TensorVector(goldens.get("txt_ids"), goldens.get("img_ids")), 0);
-      @Nullable Tensor guidance = goldens.has("in.guidance") ? goldens.get("in.guidance") : null;
+      @Nullable Tensor guidance =
+          goldens.values().has("in.guidance") ? goldens.get("in.guidance") : null;
       return new Inputs(
           where.place(latents),
           where.place(goldens.get("in.encoder_hidden_states")),
           where.place(goldens.get("in.pooled_projections")),
           where.place(timestep),
           guidance != null && transformer.config().guidanceEmbeds() ? where.place(guidance) : null,
-          Rope.of(ids, transformer.config().ropeAxes()).on(where));
+          FluxRope.of(ids, transformer.config().ropeAxes()).on(where));
     }
 
     static Inputs concat(Inputs a, Inputs b) {
@@ -468,7 +388,8 @@ class FluxTransformerTest {
     }
 
     Tensor run(FluxTransformer model, AdapterMix mix, Probe probe) {
-      return model.forward(latents, embeds, pooled, timestep, guidance, new Pass(mix, rope, probe));
+      return model.forward(
+          latents, embeds, pooled, timestep, guidance, new Pass(mix, rope, null, probe));
     }
   }
 }

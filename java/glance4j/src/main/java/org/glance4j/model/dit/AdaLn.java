@@ -1,4 +1,4 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.ModulatedNorm;
@@ -8,11 +8,11 @@ import org.glance4j.kernel.ModulatedNorm;
  * norm's shift and scale, and the gate of what the layer adds to the hidden state. Each has shape
  * [batch, 1, width].
  */
-record AdaLn(Tensor shift, Tensor scale, Tensor gate) {
+public record AdaLn(Tensor shift, Tensor scale, Tensor gate) {
   private static final double EPSILON = 1e-6;
 
   /** {@code layerNorm(x) * (1 + scale) + shift}; x has shape [batch, tokens, width]. */
-  Tensor modulate(ModulatedNorm norm, Tensor x) {
+  public Tensor modulate(ModulatedNorm norm, Tensor x) {
     return modulate(norm, x, shift, scale);
   }
 

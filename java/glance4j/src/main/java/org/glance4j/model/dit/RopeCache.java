@@ -1,24 +1,25 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
-import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 
 /** The rotations of the sizes used last. Thread-safe. */
-final class RopeCache implements AutoCloseable {
+public final class RopeCache implements AutoCloseable {
+  /** How a model numbers its tokens. */
+  @FunctionalInterface
+  public interface Numbering {
+    /** The rotations of {@code textTokens} text tokens followed by the image tokens. */
+    Rope rotations(int textTokens, PackedLatents size);
+  }
+
   /** One size takes 2 MB at 1024 x 1024. */
   private static final int SIZES = 16;
 
   private record Key(int textTokens, int rows, int columns) {}
 
-  private final List<Integer> axes;
+  private final Numbering numbering;
   private final Backend backend;
 
   /** What falls out is left to the garbage collector: another thread may be computing with it. */
@@ -33,23 +34,20 @@ final class RopeCache implements AutoCloseable {
   /**
    * @param backend where the rotations are read
    */
-  RopeCache(List<Integer> axes, Backend backend) {
-    this.axes = axes;
+  public RopeCache(Numbering numbering, Backend backend) {
+    this.numbering = numbering;
     this.backend = backend;
   }
 
-  synchronized Rope get(int textTokens, FluxLatents size) {
+  /** The rotations of one size, which belong to this cache. */
+  public synchronized Rope get(int textTokens, PackedLatents size) {
     return ropes.computeIfAbsent(
         new Key(textTokens, size.rows(), size.columns()), key -> make(textTokens, size));
   }
 
-  private Rope make(int textTokens, FluxLatents size) {
+  private Rope make(int textTokens, PackedLatents size) {
     try (PointerScope scope = new PointerScope()) {
-      Tensor textIds =
-          torch.zeros(new long[] {textTokens, axes.size()}, new TensorOptions(ScalarType.Float));
-      return Rope.of(torch.cat(new TensorVector(textIds, size.imageIds()), 0), axes)
-          .on(backend)
-          .retain();
+      return numbering.rotations(textTokens, size).on(backend).retain();
     }
   }
 

@@ -1,4 +1,4 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.DoubleOptional;
@@ -15,7 +15,7 @@ import org.glance4j.weights.Weights;
  * @param count number of heads
  * @param dim width of a head
  */
-record Heads(int count, int dim) {
+public record Heads(int count, int dim) {
   static final double EPSILON = 1e-6;
 
   /**
@@ -25,15 +25,15 @@ record Heads(int count, int dim) {
    * @param q the first of them, shape [dim]
    * @param k the second
    */
-  record Norms(Tensor both, Tensor q, Tensor k) {}
+  public record Norms(Tensor both, Tensor q, Tensor k) {}
 
   /** All heads side by side. */
-  long width() {
+  public long width() {
     return (long) count * dim;
   }
 
   /** Takes the weights of the two norms that {@code q} and {@code k} name. */
-  Norms takeNorms(Weights weights, String q, String k) {
+  public Norms takeNorms(Weights weights, String q, String k) {
     try (PointerScope scope = new PointerScope()) {
       Tensor qNorm = weights.take(q + ".weight", dim);
       Tensor kNorm = weights.take(k + ".weight", dim);

@@ -1,4 +1,4 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import java.util.List;
 import org.bytedeco.pytorch.Scalar;
@@ -37,13 +37,14 @@ public final class Rope implements AutoCloseable {
    *
    * @param positions shape [tokens, axes]
    * @param axesDims how many channels rotate with each axis
+   * @param precision what the model was trained to compute angles in: f64, or f32, in which those
+   *     of far positions are off by 2e-4
    */
-  public static Rope of(Tensor positions, List<Integer> axesDims) {
-    // In float32 the angles of far positions would be off by 2e-4.
-    Tensor exact = positions.to(ScalarType.Double);
+  public static Rope of(Tensor positions, List<Integer> axesDims, ScalarType precision) {
+    Tensor exact = positions.to(precision);
     Tensor[] angles = new Tensor[axesDims.size()];
     for (int axis = 0; axis < angles.length; axis++) {
-      angles[axis] = torch.outer(exact.select(1, axis), frequencies(axesDims.get(axis)));
+      angles[axis] = torch.outer(exact.select(1, axis), frequencies(axesDims.get(axis), precision));
     }
     Tensor angle = torch.cat(new TensorVector(angles), 1).unsqueeze(1).unsqueeze(1);
     Tensor cos = angle.cos().to(ScalarType.Float);
@@ -51,13 +52,10 @@ public final class Rope implements AutoCloseable {
     return new Rope(torch.view_as_complex(torch.stack(new TensorVector(cos, sin), -1)));
   }
 
-  private static Tensor frequencies(int channels) {
+  private static Tensor frequencies(int channels, ScalarType precision) {
     Tensor pair =
         torch.arange(
-            new Scalar(0),
-            new Scalar(channels),
-            new Scalar(2),
-            new TensorOptions(ScalarType.Double));
+            new Scalar(0), new Scalar(channels), new Scalar(2), new TensorOptions(precision));
     return torch.pow(new Scalar(THETA), pair.div(new Scalar((double) channels))).reciprocal();
   }
 
@@ -78,7 +76,7 @@ public final class Rope implements AutoCloseable {
   }
 
   /** cos + i sin of every token and pair of channels, complex64 [tokens, headDim / 2]. */
-  Tensor rotation() {
+  public Tensor rotation() {
     return rotation.flatten(1, 3);
   }
 
@@ -88,7 +86,7 @@ public final class Rope implements AutoCloseable {
   }
 
   /** The table where {@code backend} computes; belongs to the caller's scope. */
-  Rope on(Backend backend) {
+  public Rope on(Backend backend) {
     return new Rope(backend.place(rotation));
   }
 

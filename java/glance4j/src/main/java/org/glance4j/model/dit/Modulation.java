@@ -1,4 +1,4 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
@@ -7,9 +7,10 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Everything a forward pass needs of (timestep, guidance, pooled text): the shifts, scales and
- * gates of all adaptive layer norms, one row for each such triple. They do not depend on the
- * latents, so the rows of a whole schedule are computed in one pass before its first step.
+ * Everything a forward pass needs of the conditioning vector, which stands for the timestep and
+ * what else its model has: the shifts, scales and gates of all adaptive layer norms, one row for
+ * each such vector. They do not depend on the latents, so the rows of a whole schedule are computed
+ * in one pass before its first step.
  *
  * <p>Belongs to the scope it was made in. Thread-safe.
  */
@@ -52,7 +53,7 @@ public final class Modulation {
   }
 
   /** Hands out the vectors in order, each with shape [rows, 1, width]. */
-  static final class Reader {
+  public static final class Reader {
     private final Tensor values;
 
     /** All vectors if gradients reach them: split at once, they go back as one. */
@@ -77,7 +78,8 @@ public final class Modulation {
       return new Modulation(values.narrow(1, first, count));
     }
 
-    AdaLn nextAdaLn() {
+    /** The next three: shift, scale, gate. */
+    public AdaLn nextAdaLn() {
       return new AdaLn(next(), next(), next());
     }
   }

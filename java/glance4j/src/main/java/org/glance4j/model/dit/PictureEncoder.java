@@ -1,6 +1,7 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import java.util.Arrays;
+import java.util.function.Function;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
@@ -9,39 +10,47 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.PictureLatents;
-import org.glance4j.model.vae.AutoencoderKl;
 import org.glance4j.model.vae.LatentDistribution;
 import org.glance4j.model.vae.Pixels;
 
-/** From a picture to the packed distribution of its latents. */
-final class PictureEncoder {
+/**
+ * From a picture to the packed distribution of its latents.
+ *
+ * @param layout the latents of a picture's size
+ * @param vae the VAE's encoder, from [1, 3, height, width] in [-1, 1]
+ * @param shift what the transformer's latents have less than the VAE's, before the scaling
+ * @param scaling what the transformer's latents are multiplied by
+ * @param backend where the VAE computes
+ */
+public record PictureEncoder(
+    Function<ImageSize, PackedLatents> layout,
+    Function<Tensor, LatentDistribution> vae,
+    double shift,
+    double scaling,
+    Backend backend) {
   private static final int CHANNELS = 3;
-
-  private PictureEncoder() {}
 
   /**
    * Encodes.
    *
-   * @param vae where {@code backend} computes
    * @param picture u8 [height, width, 3], both sides multiples of {@code multiple}
+   * @return what outlives the caller's scope
    */
-  static PictureLatents encode(AutoencoderKl vae, Backend backend, Tensor picture, int multiple) {
+  public PictureLatents encode(Tensor picture, int multiple) {
     ImageSize size = size(picture);
     size.requireMultipleOf(multiple);
-    FluxLatents layout =
-        FluxLatents.forImage(
-            vae.config().latentChannels(), vae.config().scale(), size.height(), size.width());
+    PackedLatents packed = layout.apply(size);
     try (PointerScope scope = new PointerScope();
         NoGradGuard noGrad = new NoGradGuard()) {
       Tensor pixels = backend.place(Pixels.toUnitRange(picture.unsqueeze(0)));
-      LatentDistribution latents = vae.encode(pixels);
+      LatentDistribution latents = vae.apply(pixels);
       Tensor deviation = latents.logVariance().mul(new Scalar(0.5)).exp();
       return new PictureLatents(
           size,
-          layout.pack(latents.mean()).retainReference(),
-          layout.pack(deviation).retainReference(),
-          vae.config().shiftFactor(),
-          vae.config().scalingFactor());
+          packed.pack(latents.mean()).retainReference(),
+          packed.pack(deviation).retainReference(),
+          shift,
+          scaling);
     }
   }
 

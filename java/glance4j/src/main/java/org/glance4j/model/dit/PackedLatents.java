@@ -1,4 +1,4 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import org.bytedeco.pytorch.Generator;
 import org.bytedeco.pytorch.GeneratorOptional;
@@ -18,9 +18,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * @param height in latent pixels; even
  * @param width in latent pixels; even
  */
-public record FluxLatents(int channels, int height, int width) {
+public record PackedLatents(int channels, int height, int width) {
   /** Checks the sizes. */
-  public FluxLatents {
+  public PackedLatents {
     if (channels < 1 || height < 2 || width < 2 || height % 2 != 0 || width % 2 != 0) {
       throw new IllegalArgumentException(
           "latents of %d x %d x %d: height and width must be even and at least 2"
@@ -36,14 +36,15 @@ public record FluxLatents(int channels, int height, int width) {
    * @param imageHeight in pixels
    * @param imageWidth in pixels
    */
-  public static FluxLatents forImage(int channels, int vaeScale, int imageHeight, int imageWidth) {
+  public static PackedLatents forImage(
+      int channels, int vaeScale, int imageHeight, int imageWidth) {
     int pixelsPerToken = 2 * vaeScale;
     if (imageHeight < pixelsPerToken || imageWidth < pixelsPerToken) {
       throw new IllegalArgumentException(
           "an image of %d x %d is too small; this model needs at least %d x %d"
               .formatted(imageWidth, imageHeight, pixelsPerToken, pixelsPerToken));
     }
-    return new FluxLatents(
+    return new PackedLatents(
         channels, 2 * (imageHeight / pixelsPerToken), 2 * (imageWidth / pixelsPerToken));
   }
 
@@ -107,15 +108,18 @@ public record FluxLatents(int channels, int height, int width) {
   /**
    * The position of each token: (0, row, column).
    *
+   * @param firstRow the number of the topmost row
+   * @param firstColumn the number of the leftmost column
    * @return f32, shape [tokens, 3]
    */
-  public Tensor imageIds() {
-    Tensor row = axis(rows()).view(rows(), 1).expand(rows(), columns());
-    Tensor column = axis(columns()).view(1, columns()).expand(rows(), columns());
+  public Tensor positions(int firstRow, int firstColumn) {
+    Tensor row = axis(firstRow, rows()).view(rows(), 1).expand(rows(), columns());
+    Tensor column = axis(firstColumn, columns()).view(1, columns()).expand(rows(), columns());
     return torch.stack(new TensorVector(torch.zeros_like(row), row, column), 2).view(tokens(), 3);
   }
 
-  private static Tensor axis(int length) {
-    return torch.arange(new Scalar(length), new TensorOptions(ScalarType.Float));
+  private static Tensor axis(int first, int length) {
+    return torch.arange(
+        new Scalar(first), new Scalar(first + length), new TensorOptions(ScalarType.Float));
   }
 }

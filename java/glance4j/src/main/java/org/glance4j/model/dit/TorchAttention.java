@@ -1,4 +1,4 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.glance4j.lora.AdapterChoice;
 import org.glance4j.model.Attention;
 import org.glance4j.model.LoraLinears;
+import org.jspecify.annotations.Nullable;
 
 /** {@link JointAttention} in plain LibTorch operations. Gradients are recorded. */
 final class TorchAttention extends JointAttention {
@@ -14,16 +15,31 @@ final class TorchAttention extends JointAttention {
   }
 
   @Override
-  Tensor attend(Rope rope, Stream... streams) {
+  Tensor attend(Pass pass, Stream... streams) {
     // Splitting and unbinding have a single step back each, which selecting has for every part.
-    TensorVector parts = heads.split(joined(streams)).split_with_sizes(new long[] {2, 1}, 2);
-    Tensor normed = heads.rmsNorm(parts.get(0)).mul_(norms(streams));
-    TensorVector rotated = rope.rotate(normed).unbind(2);
-    return Attention.scaledDotProduct(
+    TensorVector parts = heads().split(joined(streams)).split_with_sizes(new long[] {2, 1}, 2);
+    Tensor normed = heads().rmsNorm(parts.get(0)).mul_(norms(streams));
+    TensorVector rotated = pass.rope().rotate(normed).unbind(2);
+    return attend(
+            pass.padding(),
             rotated.get(0).transpose(1, 2),
             rotated.get(1).transpose(1, 2),
             parts.get(1).squeeze(2).transpose(1, 2))
         .transpose(1, 2);
+  }
+
+  private static Tensor attend(
+      @Nullable TextPadding padding, Tensor query, Tensor key, Tensor value) {
+    if (padding == null) {
+      return Attention.scaledDotProduct(query, key, value);
+    }
+    TensorVector samples = new TensorVector();
+    for (int i = 0; i < padding.samples(); i++) {
+      samples.push_back(
+          Attention.scaledDotProduct(
+              query.narrow(0, i, 1), padding.attended(key, i), padding.attended(value, i)));
+    }
+    return torch.cat(samples, 0);
   }
 
   /** The weights of q's and k's norms for each token: shape [tokens or 1, 2, 1, headDim]. */
@@ -51,16 +67,16 @@ final class TorchAttention extends JointAttention {
 
   /** Without the activation, which in place on a part of the columns is a slow way back. */
   @Override
-  Tensor projectBeside(LoraLinears in, Tensor x, AdapterChoice mix) {
+  public Tensor projectBeside(LoraLinears in, Tensor x, AdapterChoice mix) {
     return in.project(x, mix);
   }
 
   @Override
-  Tensor attendBeside(Rope rope, Stream stream) {
+  public Tensor attendBeside(Pass pass, Stream stream) {
     Tensor projected = stream.projected();
-    long qkv = 3 * heads.width();
+    long qkv = 3 * heads().width();
     TensorVector parts = projected.split_with_sizes(new long[] {qkv, projected.size(2) - qkv}, 2);
-    Tensor attended = attend(rope, new Stream(parts.get(0), stream.norms()));
+    Tensor attended = attend(pass, new Stream(parts.get(0), stream.norms()));
     return torch.cat(new TensorVector(attended.flatten(2, 3), torch.gelu(parts.get(1), "tanh")), 2);
   }
 }

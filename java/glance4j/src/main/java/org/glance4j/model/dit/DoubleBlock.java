@@ -1,7 +1,9 @@
-package org.glance4j.model.flux;
+package org.glance4j.model.dit;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.LoraMatmul.Activation;
 import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.lora.AdapterChoice;
@@ -30,6 +32,7 @@ final class DoubleBlock {
     }
   }
 
+  private final DoubleBlockNames names;
   private final String name;
   private final ModulatedNorm norm;
   private final JointAttention attention;
@@ -37,7 +40,13 @@ final class DoubleBlock {
   private final Stream text;
 
   private DoubleBlock(
-      String name, ModulatedNorm norm, JointAttention attention, Stream image, Stream text) {
+      DoubleBlockNames names,
+      String name,
+      ModulatedNorm norm,
+      JointAttention attention,
+      Stream image,
+      Stream text) {
+    this.names = names;
     this.name = name;
     this.norm = norm;
     this.attention = attention;
@@ -45,31 +54,30 @@ final class DoubleBlock {
     this.text = text;
   }
 
-  static String name(int index) {
-    return "transformer_blocks." + index;
-  }
-
-  static DoubleBlock take(int index, FluxConfig config, Linears linears, Weights weights) {
-    String name = name(index);
+  static DoubleBlock take(
+      DoubleBlockNames names, int index, Heads heads, Linears linears, Weights weights) {
+    String name = DoubleBlockNames.block(index);
     String attn = name + ".attn.";
-    Heads heads = new Heads(config.heads(), config.headDim());
-    long width = config.width();
+    String imageMlp = name + "." + names.imageMlp();
+    String textMlp = name + "." + names.textMlp();
+    long width = heads.width();
     Stream image =
         new Stream(
             linears.stacked(width, parts(width, attn + "to_q", attn + "to_k", attn + "to_v")),
             heads.takeNorms(weights, attn + "norm_q", attn + "norm_k"),
             linears.linear(attn + "to_out.0", width, width),
-            linears.stacked(width, gelu(name + ".ff.net.0.proj", 4 * width)),
-            linears.linear(name + ".ff.net.2", 4 * width, width));
+            linears.stacked(width, gelu(imageMlp + ".net.0.proj", 4 * width)),
+            linears.linear(imageMlp + ".net.2", 4 * width, width));
     Stream text =
         new Stream(
             linears.stacked(
                 width, parts(width, attn + "add_q_proj", attn + "add_k_proj", attn + "add_v_proj")),
             heads.takeNorms(weights, attn + "norm_added_q", attn + "norm_added_k"),
             linears.linear(attn + "to_add_out", width, width),
-            linears.stacked(width, gelu(name + ".ff_context.net.0.proj", 4 * width)),
-            linears.linear(name + ".ff_context.net.2", 4 * width, width));
+            linears.stacked(width, gelu(textMlp + ".net.0.proj", 4 * width)),
+            linears.linear(textMlp + ".net.2", 4 * width, width));
     return new DoubleBlock(
+        names,
         name,
         ModulatedNorm.on(linears.operations()),
         JointAttention.on(linears.operations(), heads),
@@ -95,8 +103,8 @@ final class DoubleBlock {
     try (TensorScope scope = new TensorScope()) {
       Tensor imageNormed = imageAttn.modulate(norm, x.image());
       Tensor textNormed = textAttn.modulate(norm, x.text());
-      see(pass.probe(), "norm1", imageNormed, imageAttn, imageMlp);
-      see(pass.probe(), "norm1_context", textNormed, textAttn, textMlp);
+      see(pass.probe(), names.imageModulation(), imageNormed, imageAttn, imageMlp);
+      see(pass.probe(), names.textModulation(), textNormed, textAttn, textMlp);
 
       Streams attended = attention(new Streams(textNormed, imageNormed), pass);
       Tensor imageState =
@@ -111,8 +119,9 @@ final class DoubleBlock {
                   text.mlpDown.forward(textHidden, pass.mix(), textMlp.gate(), textState)),
               scope.release(
                   image.mlpDown.forward(imageHidden, pass.mix(), imageMlp.gate(), imageState)));
-      pass.probe().see(name, "ff", () -> image.mlpDown.forward(imageHidden, pass.mix()));
-      pass.probe().see(name, "ff_context", () -> text.mlpDown.forward(textHidden, pass.mix()));
+      pass.probe()
+          .see(name, names.imageMlp(), () -> image.mlpDown.forward(imageHidden, pass.mix()));
+      pass.probe().see(name, names.textMlp(), () -> text.mlpDown.forward(textHidden, pass.mix()));
       pass.probe().see(name, "out0", result::text);
       pass.probe().see(name, "out1", result::image);
       return result;
@@ -126,7 +135,7 @@ final class DoubleBlock {
     pass.probe().see(name, "attn.norm_q", () -> normed(imageQkv, 0));
     pass.probe().see(name, "attn.norm_added_k", () -> normed(textQkv, 1));
 
-    Tensor attended = attention.attend(pass.rope(), textQkv, imageQkv);
+    Tensor attended = attention.attend(pass, textQkv, imageQkv);
     long textTokens = x.text().size(1);
     Streams result =
         new Streams(
@@ -138,23 +147,31 @@ final class DoubleBlock {
   }
 
   private Tensor query(JointAttention.Stream stream) {
-    return stream.projected().narrow(-1, 0, attention.heads.width());
+    return stream.projected().narrow(-1, 0, attention.heads().width());
   }
 
   /** The normed queries or keys before their rotation. */
   private Tensor normed(JointAttention.Stream stream, long which) {
-    Heads heads = attention.heads;
+    Heads heads = attention.heads();
     return heads
         .rmsNorm(heads.split(stream.projected()).narrow(2, 0, 2))
         .mul_(stream.norms().both())
         .select(2, which);
   }
 
-  private void see(Probe probe, String norm, Tensor normed, AdaLn attn, AdaLn mlp) {
+  /** Shows one stream's first norm and its vectors, one by one and as the linear gives them. */
+  private void see(Probe probe, String linear, Tensor normed, AdaLn attn, AdaLn mlp) {
+    String norm = linear.substring(0, linear.lastIndexOf('.'));
+    probe.see(name, norm, () -> torch.cat(vectors(attn, mlp), 2).squeeze(1));
     probe.see(name, norm + ".out0", () -> normed);
     probe.see(name, norm + ".out1", () -> attn.gate().squeeze(1));
     probe.see(name, norm + ".out2", () -> mlp.shift().squeeze(1));
     probe.see(name, norm + ".out3", () -> mlp.scale().squeeze(1));
     probe.see(name, norm + ".out4", () -> mlp.gate().squeeze(1));
+  }
+
+  private static TensorVector vectors(AdaLn attn, AdaLn mlp) {
+    return new TensorVector(
+        attn.shift(), attn.scale(), attn.gate(), mlp.shift(), mlp.scale(), mlp.gate());
   }
 }

@@ -1,4 +1,4 @@
-package org.glance4j.model.flux;
+package org.glance4j.model;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -21,12 +21,17 @@ public final class TestAdapters {
 
   private TestAdapters() {}
 
-  /** The adapter {@code slow} or {@code fast}. */
-  public static LoraAdapter load(String name) {
+  /**
+   * An adapter of the reference.
+   *
+   * @param model {@code flux} or {@code qwen}
+   * @param name {@code slow} or {@code fast}
+   */
+  public static LoraAdapter load(String model, String name) {
     try (PointerScope scope = new PointerScope();
         SafetensorsFile file =
             SafetensorsFile.open(
-                Reference.path("adapters/flux/" + name + ".metadata.safetensors"))) {
+                Reference.path("adapters/" + model + "/" + name + ".metadata.safetensors"))) {
       JsonNode metadata =
           new ObjectMapper().readTree(file.header().metadata().get("lora_adapter_metadata"));
       double scale =
