@@ -435,11 +435,16 @@ class FluxTrainingTest {
         steps(each, inputs, mix, 150);
         long pointers = pointers();
         long before = nativeBytes();
-        steps(each, inputs, mix, 200);
-        long morePointers = pointers() - pointers;
-        assertTrue(morePointers <= 0, () -> "200 steps left " + morePointers + " pointers");
-        long grown = nativeBytes() - before;
-        assertTrue(grown < 24 << 20, () -> "200 steps took " + (grown >> 10) + " KiB");
+        long least = Long.MAX_VALUE;
+        for (int round = 0; round < 3; round++) {
+          steps(each, inputs, mix, 100);
+          long morePointers = pointers() - pointers;
+          assertTrue(morePointers <= 0, () -> "the steps left " + morePointers + " pointers");
+          // Java's compiler takes some 40 MiB now and then, and gives them back.
+          least = Math.min(least, nativeBytes());
+        }
+        long grown = least - before;
+        assertTrue(grown < 24 << 20, () -> "300 steps took " + (grown >> 10) + " KiB");
       }
     }
   }
