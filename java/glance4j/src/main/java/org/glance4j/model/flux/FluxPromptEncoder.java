@@ -2,11 +2,9 @@ package org.glance4j.model.flux;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.model.text.ClipTextEncoder;
@@ -131,26 +129,13 @@ public final class FluxPromptEncoder implements AutoCloseable {
     int clipTokens = Math.min(clip.maxTokens(), clipTokenizer.modelMaxLength());
     List<TokenIds> clipIds = tokenize(clipTokenizer, clipPrompts, clipTokens);
     List<TokenIds> t5Ids = tokenize(t5Tokenizer, t5Prompts, maxTextTokens);
-    Tensor pooled = clip.forward(batch("CLIP", clipIds, clip.vocabularySize())).pooled();
-    Tensor embeds = t5.forward(batch("T5", t5Ids, t5.vocabularySize()));
+    Tensor pooled = clip.forward(TokenIds.batch("CLIP", clipIds, clip.vocabularySize())).pooled();
+    Tensor embeds = t5.forward(TokenIds.batch("T5", t5Ids, t5.vocabularySize()));
     return new PromptEmbedding(embeds, pooled, tokens(clipIds, t5Ids));
   }
 
   private static List<TokenIds> tokenize(Tokenizer tokenizer, List<String> prompts, int length) {
     return prompts.stream().map(prompt -> tokenizer.encode(prompt, length)).toList();
-  }
-
-  /** The ids as one tensor, [prompts, tokens]. */
-  private static Tensor batch(String encoder, List<TokenIds> prompts, int vocabularySize) {
-    long[] ids = prompts.stream().flatMapToLong(p -> Arrays.stream(p.ids())).toArray();
-    for (long id : ids) {
-      if (id >= vocabularySize) {
-        throw new ModelFormatException(
-            "the %s tokenizer gives id %d, but the encoder has %d embeddings; both must come from one model"
-                .formatted(encoder, id, vocabularySize));
-      }
-    }
-    return torch.tensor(ids).view(prompts.size(), -1);
   }
 
   private static List<PromptTokens> tokens(List<TokenIds> clip, List<TokenIds> t5) {
