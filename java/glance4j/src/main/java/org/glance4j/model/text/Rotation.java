@@ -19,7 +19,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 record Rotation(Tensor cos, Tensor sin) {
   /** The rotation of tokens at 0, 1, 2, ...; its tensors belong to the caller's scope. */
   static Rotation of(long tokens, int headWidth, double theta, Device device) {
-    // In float32, as in the model's own code: exact angles of far positions differ by 5e-5. On the
+    // In float32, as in the model's own code: exact angles of far positions differ by 7e-5. On the
     // CPU, so that every device gets the same ones.
     TensorOptions f32 = new TensorOptions(ScalarType.Float);
     Tensor channel = torch.arange(new Scalar(0), new Scalar(headWidth), new Scalar(2), f32);
