@@ -9,9 +9,10 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.PictureLatents;
-import org.glance4j.model.vae.AutoencoderKl;
 import org.glance4j.model.vae.LatentDistribution;
+import org.glance4j.model.vae.LatentScale;
 import org.glance4j.model.vae.Pixels;
+import org.glance4j.model.vae.Vae;
 
 /** From a picture to the packed distribution of its latents. */
 final class PictureEncoder {
@@ -25,24 +26,31 @@ final class PictureEncoder {
    * @param vae where {@code backend} computes
    * @param picture u8 [height, width, 3], both sides multiples of {@code multiple}
    */
-  static PictureLatents encode(AutoencoderKl vae, Backend backend, Tensor picture, int multiple) {
+  static PictureLatents encode(Vae vae, Backend backend, Tensor picture, int multiple) {
     ImageSize size = size(picture);
     size.requireMultipleOf(multiple);
     FluxLatents layout =
         FluxLatents.forImage(
-            vae.config().latentChannels(), vae.config().scale(), size.height(), size.width());
+            vae.latentChannels(), vae.pixelsPerLatent(), size.height(), size.width());
     try (PointerScope scope = new PointerScope();
         NoGradGuard noGrad = new NoGradGuard()) {
       Tensor pixels = backend.place(Pixels.toUnitRange(picture.unsqueeze(0)));
       LatentDistribution latents = vae.encode(pixels);
       Tensor deviation = latents.logVariance().mul(new Scalar(0.5)).exp();
+      LatentScale scale = vae.latentScale();
       return new PictureLatents(
           size,
           layout.pack(latents.mean()).retainReference(),
           layout.pack(deviation).retainReference(),
-          vae.config().shiftFactor(),
-          vae.config().scalingFactor());
+          packOne(scale.shiftOf(deviation)).retainReference(),
+          packOne(scale.scalingOf(deviation)).retainReference());
     }
+  }
+
+  /** One token of values that every pixel has: [1, channels, 1, 1] to [1, 1, channels * 4]. */
+  private static Tensor packOne(Tensor values) {
+    FluxLatents layout = new FluxLatents((int) values.size(1), 2, 2);
+    return layout.pack(values.expand(1, layout.channels(), 2, 2));
   }
 
   private static ImageSize size(Tensor picture) {

@@ -1,5 +1,6 @@
 package org.glance4j.model.vae;
 
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
@@ -32,6 +33,19 @@ final class Conv implements Layer {
   /** A 3 x 3 convolution that halves the size of an input padded by one row and column. */
   static Conv halving(Weights weights, String name, int channels) {
     return take(weights, name, channels, channels, 3, 2, 0);
+  }
+
+  /**
+   * What a causal 3-D convolution that keeps the size is for the first frame: the frames before it
+   * are zero, so that only the last temporal slice of the kernel counts. No other slice is kept.
+   */
+  static Conv firstFrame(Weights weights, String name, int in, int out, int kernel) {
+    Tensor cube = weights.take(name + ".weight", out, in, kernel, kernel, kernel);
+    try (PointerScope scope = new PointerScope()) {
+      Tensor slice = weights.keep(cube.select(2, kernel - 1L).contiguous());
+      weights.release(cube);
+      return new Conv(name, slice, weights.take(name + ".bias", out), 1, kernel / 2);
+    }
   }
 
   private static Conv take(

@@ -3,11 +3,10 @@ package org.glance4j.model.vae;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
-import org.glance4j.model.Probe;
 import org.glance4j.weights.Weights;
 
-/** Group norm. As a layer, it is followed by SiLU, as everywhere but in the attention. */
-final class GroupNorm implements Layer {
+/** Group norm. */
+final class GroupNorm implements Norm {
   private static final double EPSILON = 1e-6;
 
   private final Tensor weight;
@@ -25,13 +24,9 @@ final class GroupNorm implements Layer {
         weights.take(name + ".weight", channels), weights.take(name + ".bias", channels), groups);
   }
 
-  Tensor norm(Tensor x) {
+  @Override
+  public Tensor norm(Tensor x) {
     return torch.group_norm(
         x, groups, new TensorOptional(weight), new TensorOptional(bias), EPSILON, false);
-  }
-
-  @Override
-  public Tensor forward(Tensor x, Probe probe) {
-    return torch.silu_(norm(x));
   }
 }

@@ -1,0 +1,96 @@
+package org.glance4j.model.vae;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.glance4j.weights.Weights;
+
+/** The encoder and the decoder of an {@code AutoencoderKL}. */
+final class KlBlocks extends Blocks {
+  private final VaeConfig config;
+
+  KlBlocks(VaeConfig config, Weights weights) {
+    super(weights);
+    this.config = config;
+  }
+
+  @Override
+  Layer encoder() {
+    List<Integer> channels = config.blockChannels();
+    int deepest = config.deepestChannels();
+    List<Layer> layers = new ArrayList<>();
+    layers.add(conv("encoder.conv_in", config.inChannels(), channels.get(0)));
+    int in = channels.get(0);
+    for (int i = 0; i < channels.size(); i++) {
+      layers.add(downBlock(i, in, channels.get(i), i < channels.size() - 1));
+      in = channels.get(i);
+    }
+    layers.add(midBlock("encoder.mid_block"));
+    layers.add(norm("encoder.conv_norm_out", deepest));
+    layers.add(conv("encoder.conv_out", deepest, 2 * config.latentChannels()));
+    if (config.quantConv()) {
+      int both = 2 * config.latentChannels();
+      layers.add(conv("quant_conv", both, both, 1));
+    }
+    return new Sequence("encoder", layers);
+  }
+
+  @Override
+  Layer decoder() {
+    List<Integer> channels = config.blockChannels();
+    int latent = config.latentChannels();
+    int in = config.deepestChannels();
+    List<Layer> layers = new ArrayList<>();
+    if (config.postQuantConv()) {
+      layers.add(conv("post_quant_conv", latent, latent, 1));
+    }
+    layers.add(conv("decoder.conv_in", latent, in));
+    layers.add(midBlock("decoder.mid_block"));
+    for (int i = 0; i < channels.size(); i++) {
+      int out = channels.get(channels.size() - 1 - i);
+      layers.add(upBlock(i, in, out, i < channels.size() - 1));
+      in = out;
+    }
+    layers.add(norm("decoder.conv_norm_out", in));
+    layers.add(conv("decoder.conv_out", in, config.outChannels()));
+    return new Sequence("decoder", layers);
+  }
+
+  private Layer downBlock(int index, int in, int out, boolean halve) {
+    String name = "encoder.down_blocks." + index;
+    List<Layer> layers = resnets(name, in, out, config.layersPerBlock());
+    if (halve) {
+      layers.add(halving(Conv.halving(weights, name + ".downsamplers.0.conv", out)));
+    }
+    return new Sequence(name, layers);
+  }
+
+  private Layer upBlock(int index, int in, int out, boolean twice) {
+    String name = "decoder.up_blocks." + index;
+    List<Layer> layers = resnets(name, in, out, config.layersPerBlock() + 1);
+    if (twice) {
+      layers.add(doubling(conv(name + ".upsamplers.0.conv", out, out)));
+    }
+    return new Sequence(name, layers);
+  }
+
+  private Layer midBlock(String name) {
+    int width = config.deepestChannels();
+    String attention = name + ".attentions.0";
+    return midBlock(
+        name,
+        width,
+        config.midAttention()
+            ? PixelAttention.take(weights, attention, norm(attention + ".group_norm", width), width)
+            : null);
+  }
+
+  @Override
+  Norm norm(String name, int channels) {
+    return GroupNorm.take(weights, name, channels, config.normGroups());
+  }
+
+  @Override
+  Conv conv(String name, int in, int out, int kernel) {
+    return Conv.same(weights, name, in, out, kernel);
+  }
+}
