@@ -19,7 +19,8 @@ import org.glance4j.weights.Weights;
  * <p>Results belong to the caller's {@link org.bytedeco.javacpp.PointerScope}. Stateless and
  * thread-safe, but nothing may run when {@link #close()} is called.
  */
-public abstract sealed class Vae implements AutoCloseable permits AutoencoderKl {
+public abstract sealed class Vae implements AutoCloseable
+    permits AutoencoderKl, AutoencoderKlQwenImage {
   private static final double MIN_LOG_VARIANCE = -30;
   private static final double MAX_LOG_VARIANCE = 20;
 

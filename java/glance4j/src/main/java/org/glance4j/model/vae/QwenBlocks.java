@@ -1,0 +1,127 @@
+package org.glance4j.model.vae;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.glance4j.model.Probe;
+import org.glance4j.weights.Weights;
+
+/**
+ * The encoder and the decoder of an {@code AutoencoderKLQwenImage}, for the first frame of a video,
+ * which is a single image. There its causal 3-D convolutions are 2-D ones ({@link
+ * Conv#firstFrame}), and those that only mix frames ({@code time_conv}) do not run.
+ */
+final class QwenBlocks extends Blocks {
+  /** Axes that a norm's weights have after the channels: of a video or, in attention, an image. */
+  private static final int VIDEO_AXES = 3;
+
+  private static final int IMAGE_AXES = 2;
+
+  private final QwenVaeConfig config;
+
+  QwenBlocks(QwenVaeConfig config, Weights weights) {
+    super(weights);
+    this.config = config;
+  }
+
+  @Override
+  Layer encoder() {
+    List<Integer> channels = config.blockChannels();
+    int deepest = config.deepestChannels();
+    int both = 2 * config.latentChannels();
+    List<Layer> layers = new ArrayList<>();
+    layers.add(conv("encoder.conv_in", config.imageChannels(), config.baseChannels()));
+    layers.addAll(downBlocks(channels));
+    layers.add(midBlock("encoder.mid_block", deepest));
+    layers.add(norm("encoder.norm_out", deepest));
+    layers.add(conv("encoder.conv_out", deepest, both));
+    layers.add(conv("quant_conv", both, both, 1));
+    return new Sequence("encoder", layers);
+  }
+
+  /** Residual blocks and halvings have one numbering, over all resolutions. */
+  private List<Layer> downBlocks(List<Integer> channels) {
+    List<Layer> layers = new ArrayList<>();
+    int in = config.baseChannels();
+    for (int i = 0; i < channels.size(); i++) {
+      int out = channels.get(i);
+      for (int j = 0; j < config.layersPerBlock(); j++) {
+        layers.add(resnet(downName(layers), in, out));
+        in = out;
+      }
+      if (i < channels.size() - 1) {
+        String name = downName(layers);
+        ignoreTimeConv(name, config.temporalDownsample().get(i));
+        layers.add(halving(Conv.halving(weights, name + ".resample.1", out)));
+      }
+    }
+    return layers;
+  }
+
+  private static String downName(List<Layer> before) {
+    return "encoder.down_blocks." + before.size();
+  }
+
+  @Override
+  Layer decoder() {
+    List<Integer> channels = config.blockChannels();
+    int latent = config.latentChannels();
+    int last = channels.size() - 1;
+    int in = config.deepestChannels();
+    List<Layer> layers = new ArrayList<>();
+    layers.add(conv("post_quant_conv", latent, latent, 1));
+    layers.add(conv("decoder.conv_in", latent, in));
+    layers.add(midBlock("decoder.mid_block", in));
+    for (int i = 0; i < last; i++) {
+      int out = channels.get(last - i);
+      layers.add(upBlock(i, in, out, config.temporalDownsample().get(last - 1 - i)));
+      in = out / 2;
+    }
+    int finest = channels.get(0);
+    String name = "decoder.up_blocks." + last;
+    layers.add(new Sequence(name, resnets(name, in, finest, config.layersPerBlock() + 1)));
+    layers.add(norm("decoder.norm_out", finest));
+    layers.add(conv("decoder.conv_out", finest, config.imageChannels()));
+    layers.add(QwenBlocks::clamp);
+    return new Sequence("decoder", layers);
+  }
+
+  /** Doubles the size and, in the same convolution, halves the channels. */
+  private Layer upBlock(int index, int in, int out, boolean temporal) {
+    String name = "decoder.up_blocks." + index;
+    String upsampler = name + ".upsamplers.0";
+    List<Layer> layers = resnets(name, in, out, config.layersPerBlock() + 1);
+    ignoreTimeConv(upsampler, temporal);
+    layers.add(doubling(Conv.same(weights, upsampler + ".resample.1", out, out / 2, 3)));
+    return new Sequence(name, layers);
+  }
+
+  private Layer midBlock(String name, int width) {
+    String attention = name + ".attentions.0";
+    Norm norm = RmsNorm.take(weights, attention + ".norm", width, IMAGE_AXES);
+    return midBlock(name, width, PixelAttention.takeConvs(weights, attention, norm, width));
+  }
+
+  private void ignoreTimeConv(String resample, boolean temporal) {
+    if (temporal) {
+      List<String> names = List.of(resample + ".time_conv.weight", resample + ".time_conv.bias");
+      weights.ignore(names::contains);
+    }
+  }
+
+  private static Tensor clamp(Tensor x, Probe probe) {
+    return x.clamp(new ScalarOptional(new Scalar(-1)), new ScalarOptional(new Scalar(1)));
+  }
+
+  @Override
+  Norm norm(String name, int channels) {
+    return RmsNorm.take(weights, name, channels, VIDEO_AXES);
+  }
+
+  @Override
+  Conv conv(String name, int in, int out, int kernel) {
+    return Conv.firstFrame(weights, name, in, out, kernel);
+  }
+}

@@ -1,0 +1,51 @@
+package org.glance4j.model.vae;
+
+import java.util.Arrays;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.glance4j.model.TensorScope;
+import org.glance4j.weights.Weights;
+
+/** {@code x / max(|x|, 1e-12) * sqrt(channels) * gamma}, each pixel over its channels. */
+final class RmsNorm implements Norm {
+  private static final double SMALLEST = 1e-12;
+  private static final long[] CHANNELS = {1};
+
+  private final Tensor scale;
+
+  private RmsNorm(Tensor scale) {
+    this.scale = scale;
+  }
+
+  /**
+   * Takes {@code NAME.gamma}.
+   *
+   * @param axes after the channels in the file, each of length 1: 2 of an image, 3 of a video
+   */
+  static RmsNorm take(Weights weights, String name, int channels, int axes) {
+    long[] shape = new long[1 + axes];
+    Arrays.fill(shape, 1);
+    shape[0] = channels;
+    Tensor gamma = weights.take(name + ".gamma", shape);
+    try (PointerScope scope = new PointerScope()) {
+      Tensor scale = gamma.view(1, channels, 1, 1).mul(new Scalar(Math.sqrt(channels)));
+      RmsNorm norm = new RmsNorm(weights.keep(scale));
+      weights.release(gamma);
+      return norm;
+    }
+  }
+
+  @Override
+  public Tensor norm(Tensor x) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor length =
+          torch
+              .norm(x, new ScalarOptional(new Scalar(2)), CHANNELS, true)
+              .clamp_min_(new Scalar(SMALLEST));
+      return scope.release(x.div(length).mul_(scale));
+    }
+  }
+}
