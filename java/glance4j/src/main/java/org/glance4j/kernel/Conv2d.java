@@ -187,6 +187,11 @@ public final class Conv2d implements AutoCloseable {
     return backend;
   }
 
+  /** True if the weight that it was made of is not read any more. */
+  public boolean ownsWeight() {
+    return weight == null;
+  }
+
   /**
    * Convolves.
    *

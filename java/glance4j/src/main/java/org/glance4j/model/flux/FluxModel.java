@@ -98,7 +98,7 @@ public final class FluxModel implements ImageModel {
     UnaryOperator<Tensor> placement = backend.resolve()::place;
     List<AutoCloseable> opened = new ArrayList<>();
     try {
-      AutoencoderKl vae = AutoencoderKl.open(index.componentFolder("vae"), placement);
+      AutoencoderKl vae = AutoencoderKl.open(index.componentFolder("vae"), backend);
       opened.add(vae);
       FluxPromptEncoder promptEncoder = FluxPromptEncoder.open(folder, dtype, placement);
       opened.add(promptEncoder);

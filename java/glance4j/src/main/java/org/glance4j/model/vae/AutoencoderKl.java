@@ -2,11 +2,11 @@ package org.glance4j.model.vae;
 
 import java.nio.file.Path;
 import java.util.List;
-import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.weights.Weights;
 
 /**
@@ -18,31 +18,24 @@ public final class AutoencoderKl extends Vae {
 
   private final VaeConfig config;
 
-  private AutoencoderKl(VaeConfig config, Weights weights) {
-    super(weights, new KlBlocks(config, weights));
+  private AutoencoderKl(VaeConfig config, Weights weights, Backend backend) {
+    super(weights, new KlBlocks(config, weights, backend));
     this.config = config;
   }
 
   /**
    * Opens a diffusers {@code vae} folder.
    *
+   * @param backend where it computes
    * @throws ModelFormatException if the configuration or the weights are not those of such a VAE;
    *     the message names file, item and reason
    */
-  public static AutoencoderKl open(Path folder) {
-    return open(folder, UnaryOperator.identity());
-  }
-
-  /**
-   * As {@link #open(Path)}.
-   *
-   * @param placement gives a tensor where the VAE shall compute: itself, or a copy
-   */
-  public static AutoencoderKl open(Path folder, UnaryOperator<Tensor> placement) {
+  public static AutoencoderKl open(Path folder, Backend backend) {
     VaeConfig config = VaeConfig.read(folder.resolve("config.json"));
+    Backend resolved = backend.resolve();
     return build(
-        Weights.open(folder, ScalarType.Float, placement),
-        weights -> new AutoencoderKl(config, weights));
+        Weights.open(folder, ScalarType.Float, resolved::place),
+        weights -> new AutoencoderKl(config, weights, resolved));
   }
 
   /** The architecture. */

@@ -2,10 +2,10 @@ package org.glance4j.model.vae;
 
 import java.nio.file.Path;
 import java.util.List;
-import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.weights.Weights;
 
 /**
@@ -18,8 +18,8 @@ public final class AutoencoderKlQwenImage extends Vae {
 
   private final QwenVaeConfig config;
 
-  private AutoencoderKlQwenImage(QwenVaeConfig config, Weights weights) {
-    super(weights, new QwenBlocks(config, weights));
+  private AutoencoderKlQwenImage(QwenVaeConfig config, Weights weights, Backend backend) {
+    super(weights, new QwenBlocks(config, weights, backend));
     this.config = config;
   }
 
@@ -27,23 +27,16 @@ public final class AutoencoderKlQwenImage extends Vae {
    * Opens a diffusers {@code vae} folder. Of the weights only what a single image needs stays in
    * memory, a third of the whole.
    *
+   * @param backend where it computes
    * @throws ModelFormatException if the configuration or the weights are not those of such a VAE;
    *     the message names file, item and reason
    */
-  public static AutoencoderKlQwenImage open(Path folder) {
-    return open(folder, UnaryOperator.identity());
-  }
-
-  /**
-   * As {@link #open(Path)}.
-   *
-   * @param placement gives a tensor where the VAE shall compute: itself, or a copy
-   */
-  public static AutoencoderKlQwenImage open(Path folder, UnaryOperator<Tensor> placement) {
+  public static AutoencoderKlQwenImage open(Path folder, Backend backend) {
     QwenVaeConfig config = QwenVaeConfig.read(folder.resolve("config.json"));
+    Backend resolved = backend.resolve();
     return build(
-        Weights.open(folder, ScalarType.Float, placement),
-        weights -> new AutoencoderKlQwenImage(config, weights));
+        Weights.open(folder, ScalarType.Float, resolved::place),
+        weights -> new AutoencoderKlQwenImage(config, weights, resolved));
   }
 
   /** The architecture. */

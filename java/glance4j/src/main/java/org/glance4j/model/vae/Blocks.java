@@ -2,19 +2,22 @@ package org.glance4j.model.vae;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
-import org.glance4j.model.TensorScope;
+import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.Conv2d;
+import org.glance4j.kernel.Conv2d.Upscale;
 import org.glance4j.weights.Weights;
 import org.jspecify.annotations.Nullable;
 
 /** What the encoder and the decoder of a VAE are built of, taken from its weights. */
-abstract class Blocks {
+abstract class Blocks implements AutoCloseable {
   final Weights weights;
+  private final Backend backend;
+  private final List<Conv2d> convolutions = new ArrayList<>();
 
-  Blocks(Weights weights) {
+  Blocks(Weights weights, Backend backend) {
     this.weights = weights;
+    this.backend = backend;
   }
 
   /** Image to [mean, log variance]: halves the size between resolutions. */
@@ -23,21 +26,55 @@ abstract class Blocks {
   /** Latents to image: doubles the size between resolutions. */
   abstract Layer decoder();
 
+  /** Takes the norm's weights. */
   abstract Norm norm(String name, int channels);
 
-  /** A convolution with an odd kernel that keeps the size. */
-  abstract Conv conv(String name, int in, int out, int kernel);
+  /** Takes the weight of a convolution: [out, in, kernel, kernel]. */
+  abstract Tensor kernel(String name, int in, int out, int kernel);
 
+  /**
+   * A convolution that keeps the size.
+   *
+   * @param kernel 1 or 3
+   */
+  final Conv conv(String name, int in, int out, int kernel) {
+    return conv(name, kernel(name, in, out, kernel), null, Upscale.NONE);
+  }
+
+  /** A 3 x 3 convolution that keeps the size. */
   final Conv conv(String name, int in, int out) {
     return conv(name, in, out, 3);
   }
 
+  /** The same, of {@code silu(norm(x))}. */
+  final Conv conv(Norm norm, String name, int in, int out) {
+    return conv(name, kernel(name, in, out, 3), norm, Upscale.NONE);
+  }
+
+  /**
+   * A 3 x 3 convolution of the image at twice the size, each pixel repeated.
+   *
+   * @param weight [out, in, 3, 3]
+   */
+  final Conv doubling(String name, Tensor weight) {
+    return conv(name, weight, null, Upscale.TWICE);
+  }
+
+  private Conv conv(String name, Tensor weight, @Nullable Norm norm, Upscale upscale) {
+    Tensor bias = weights.take(name + ".bias", weight.size(0));
+    Conv2d.Norm spec = norm == null ? null : norm.parameters();
+    Conv2d operation = Conv2d.on(backend, weight, bias, spec, norm != null, upscale);
+    convolutions.add(operation);
+    if (operation.ownsWeight()) {
+      weights.release(weight);
+    }
+    return new Conv(name, operation);
+  }
+
   final ResnetBlock resnet(String name, int in, int out) {
     return new ResnetBlock(
-        norm(name + ".norm1", in),
-        conv(name + ".conv1", in, out),
-        norm(name + ".norm2", out),
-        conv(name + ".conv2", out, out),
+        conv(norm(name + ".norm1", in), name + ".conv1", in, out),
+        conv(norm(name + ".norm2", out), name + ".conv2", out, out),
         in == out ? null : conv(name + ".conv_shortcut", in, out, 1));
   }
 
@@ -59,24 +96,9 @@ abstract class Blocks {
     return new Sequence(name, layers);
   }
 
-  /** Half the size; only the right and lower edge are padded. */
-  static Layer halving(Conv conv) {
-    return (x, probe) -> {
-      try (TensorScope scope = new TensorScope()) {
-        return scope.release(conv.forward(torch.constant_pad_nd(x, 0, 1, 0, 1)));
-      }
-    };
-  }
-
-  /** Twice the size, each pixel repeated. */
-  static Layer doubling(Conv conv) {
-    return (x, probe) -> {
-      try (TensorScope scope = new TensorScope()) {
-        long[] size = {2 * x.size(2), 2 * x.size(3)};
-        DoubleOptional fromSize = new DoubleOptional();
-        Tensor larger = torch.upsample_nearest2d(x, size, fromSize, fromSize);
-        return scope.release(conv.forward(larger));
-      }
-    };
+  /** Frees what the convolutions made of the weights. Idempotent. */
+  @Override
+  public final void close() {
+    convolutions.forEach(Conv2d::close);
   }
 }

@@ -2,14 +2,16 @@ package org.glance4j.model.vae;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.glance4j.kernel.Backend;
 import org.glance4j.weights.Weights;
 
 /** The encoder and the decoder of an {@code AutoencoderKL}. */
 final class KlBlocks extends Blocks {
   private final VaeConfig config;
 
-  KlBlocks(VaeConfig config, Weights weights) {
-    super(weights);
+  KlBlocks(VaeConfig config, Weights weights, Backend backend) {
+    super(weights, backend);
     this.config = config;
   }
 
@@ -25,8 +27,12 @@ final class KlBlocks extends Blocks {
       in = channels.get(i);
     }
     layers.add(midBlock("encoder.mid_block"));
-    layers.add(norm("encoder.conv_norm_out", deepest));
-    layers.add(conv("encoder.conv_out", deepest, 2 * config.latentChannels()));
+    layers.add(
+        conv(
+            norm("encoder.conv_norm_out", deepest),
+            "encoder.conv_out",
+            deepest,
+            2 * config.latentChannels()));
     if (config.quantConv()) {
       int both = 2 * config.latentChannels();
       layers.add(conv("quant_conv", both, both, 1));
@@ -50,8 +56,8 @@ final class KlBlocks extends Blocks {
       layers.add(upBlock(i, in, out, i < channels.size() - 1));
       in = out;
     }
-    layers.add(norm("decoder.conv_norm_out", in));
-    layers.add(conv("decoder.conv_out", in, config.outChannels()));
+    Norm norm = norm("decoder.conv_norm_out", in);
+    layers.add(conv(norm, "decoder.conv_out", in, config.outChannels()));
     return new Sequence("decoder", layers);
   }
 
@@ -59,7 +65,7 @@ final class KlBlocks extends Blocks {
     String name = "encoder.down_blocks." + index;
     List<Layer> layers = resnets(name, in, out, config.layersPerBlock());
     if (halve) {
-      layers.add(halving(Conv.halving(weights, name + ".downsamplers.0.conv", out)));
+      layers.add(HalvingConv.take(weights, name + ".downsamplers.0.conv", out));
     }
     return new Sequence(name, layers);
   }
@@ -68,7 +74,8 @@ final class KlBlocks extends Blocks {
     String name = "decoder.up_blocks." + index;
     List<Layer> layers = resnets(name, in, out, config.layersPerBlock() + 1);
     if (twice) {
-      layers.add(doubling(conv(name + ".upsamplers.0.conv", out, out)));
+      String upsampler = name + ".upsamplers.0.conv";
+      layers.add(doubling(upsampler, kernel(upsampler, out, out, 3)));
     }
     return new Sequence(name, layers);
   }
@@ -90,7 +97,7 @@ final class KlBlocks extends Blocks {
   }
 
   @Override
-  Conv conv(String name, int in, int out, int kernel) {
-    return Conv.same(weights, name, in, out, kernel);
+  Tensor kernel(String name, int in, int out, int kernel) {
+    return weights.take(name + ".weight", out, in, kernel, kernel);
   }
 }

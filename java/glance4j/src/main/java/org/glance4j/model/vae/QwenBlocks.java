@@ -2,16 +2,18 @@ package org.glance4j.model.vae;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.glance4j.kernel.Backend;
 import org.glance4j.model.Probe;
 import org.glance4j.weights.Weights;
 
 /**
  * The encoder and the decoder of an {@code AutoencoderKLQwenImage}, for the first frame of a video,
- * which is a single image. There its causal 3-D convolutions are 2-D ones ({@link
- * Conv#firstFrame}), and those that only mix frames ({@code time_conv}) do not run.
+ * which is a single image. There its causal 3-D convolutions are 2-D ones ({@link #kernel}), and
+ * those that only mix frames ({@code time_conv}) do not run.
  */
 final class QwenBlocks extends Blocks {
   /** Axes that a norm's weights have after the channels: of a video or, in attention, an image. */
@@ -21,8 +23,8 @@ final class QwenBlocks extends Blocks {
 
   private final QwenVaeConfig config;
 
-  QwenBlocks(QwenVaeConfig config, Weights weights) {
-    super(weights);
+  QwenBlocks(QwenVaeConfig config, Weights weights, Backend backend) {
+    super(weights, backend);
     this.config = config;
   }
 
@@ -35,8 +37,7 @@ final class QwenBlocks extends Blocks {
     layers.add(conv("encoder.conv_in", config.imageChannels(), config.baseChannels()));
     layers.addAll(downBlocks(channels));
     layers.add(midBlock("encoder.mid_block", deepest));
-    layers.add(norm("encoder.norm_out", deepest));
-    layers.add(conv("encoder.conv_out", deepest, both));
+    layers.add(conv(norm("encoder.norm_out", deepest), "encoder.conv_out", deepest, both));
     layers.add(conv("quant_conv", both, both, 1));
     return new Sequence("encoder", layers);
   }
@@ -54,7 +55,7 @@ final class QwenBlocks extends Blocks {
       if (i < channels.size() - 1) {
         String name = downName(layers);
         ignoreTimeConv(name, config.temporalDownsample().get(i));
-        layers.add(halving(Conv.halving(weights, name + ".resample.1", out)));
+        layers.add(HalvingConv.take(weights, name + ".resample.1", out));
       }
     }
     return layers;
@@ -82,8 +83,8 @@ final class QwenBlocks extends Blocks {
     int finest = channels.get(0);
     String name = "decoder.up_blocks." + last;
     layers.add(new Sequence(name, resnets(name, in, finest, config.layersPerBlock() + 1)));
-    layers.add(norm("decoder.norm_out", finest));
-    layers.add(conv("decoder.conv_out", finest, config.imageChannels()));
+    Norm norm = norm("decoder.norm_out", finest);
+    layers.add(conv(norm, "decoder.conv_out", finest, config.imageChannels()));
     layers.add(QwenBlocks::clamp);
     return new Sequence("decoder", layers);
   }
@@ -94,7 +95,8 @@ final class QwenBlocks extends Blocks {
     String upsampler = name + ".upsamplers.0";
     List<Layer> layers = resnets(name, in, out, config.layersPerBlock() + 1);
     ignoreTimeConv(upsampler, temporal);
-    layers.add(doubling(Conv.same(weights, upsampler + ".resample.1", out, out / 2, 3)));
+    String conv = upsampler + ".resample.1";
+    layers.add(doubling(conv, weights.take(conv + ".weight", out / 2, out, 3, 3)));
     return new Sequence(name, layers);
   }
 
@@ -120,8 +122,17 @@ final class QwenBlocks extends Blocks {
     return RmsNorm.take(weights, name, channels, VIDEO_AXES);
   }
 
+  /**
+   * What a causal 3-D convolution that keeps the size is for the first frame: the frames before it
+   * are zero, so that only the last temporal slice of the kernel counts. No other slice is kept.
+   */
   @Override
-  Conv conv(String name, int in, int out, int kernel) {
-    return Conv.firstFrame(weights, name, in, out, kernel);
+  Tensor kernel(String name, int in, int out, int kernel) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor cube = weights.take(name + ".weight", out, in, kernel, kernel, kernel);
+      Tensor slice = weights.keep(cube.select(2, kernel - 1L).contiguous());
+      weights.release(cube);
+      return slice;
+    }
   }
 }

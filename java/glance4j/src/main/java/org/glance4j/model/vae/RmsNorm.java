@@ -6,19 +6,19 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.glance4j.kernel.Conv2d;
+import org.glance4j.kernel.Conv2d.Norm.Kind;
 import org.glance4j.model.TensorScope;
 import org.glance4j.weights.Weights;
 
-/** {@code x / max(|x|, 1e-12) * sqrt(channels) * gamma}, each pixel over its channels. */
-final class RmsNorm implements Norm {
+/**
+ * {@code x / max(|x|, 1e-12) * sqrt(channels) * gamma}, each pixel over its channels.
+ *
+ * @param gamma shape [channels]
+ */
+record RmsNorm(Tensor gamma) implements Norm {
   private static final double SMALLEST = 1e-12;
   private static final long[] CHANNELS = {1};
-
-  private final Tensor scale;
-
-  private RmsNorm(Tensor scale) {
-    this.scale = scale;
-  }
 
   /**
    * Takes {@code NAME.gamma}.
@@ -29,13 +29,14 @@ final class RmsNorm implements Norm {
     long[] shape = new long[1 + axes];
     Arrays.fill(shape, 1);
     shape[0] = channels;
-    Tensor gamma = weights.take(name + ".gamma", shape);
     try (PointerScope scope = new PointerScope()) {
-      Tensor scale = gamma.view(1, channels, 1, 1).mul(new Scalar(Math.sqrt(channels)));
-      RmsNorm norm = new RmsNorm(weights.keep(scale));
-      weights.release(gamma);
-      return norm;
+      return new RmsNorm(weights.keep(weights.take(name + ".gamma", shape).view(channels)));
     }
+  }
+
+  @Override
+  public Conv2d.Norm parameters() {
+    return new Conv2d.Norm(Kind.PIXEL, 0, SMALLEST, gamma, null);
   }
 
   @Override
@@ -45,6 +46,7 @@ final class RmsNorm implements Norm {
           torch
               .norm(x, new ScalarOptional(new Scalar(2)), CHANNELS, true)
               .clamp_min_(new Scalar(SMALLEST));
+      Tensor scale = gamma.view(1, -1, 1, 1).mul(new Scalar(Math.sqrt((double) x.size(1))));
       return scope.release(x.div(length).mul_(scale));
     }
   }

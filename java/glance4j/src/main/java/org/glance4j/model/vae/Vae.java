@@ -25,12 +25,14 @@ public abstract sealed class Vae implements AutoCloseable
   private static final double MAX_LOG_VARIANCE = 20;
 
   private final Weights weights;
+  private final Blocks blocks;
   private final Layer encoder;
   private final Layer decoder;
   private final AtomicBoolean closed = new AtomicBoolean();
 
   Vae(Weights weights, Blocks blocks) {
     this.weights = weights;
+    this.blocks = blocks;
     this.encoder = blocks.encoder();
     this.decoder = blocks.decoder();
     weights.requireAllTaken();
@@ -155,6 +157,7 @@ public abstract sealed class Vae implements AutoCloseable
   @Override
   public final void close() {
     if (closed.compareAndSet(false, true)) {
+      blocks.close();
       weights.close();
     }
   }

@@ -23,7 +23,8 @@ class PictureEncoderTest {
     try (PointerScope scope = new PointerScope();
         Goldens goldens = Reference.goldens("qwen_vae");
         AutoencoderKlQwenImage vae =
-            AutoencoderKlQwenImage.open(Reference.path("qwen-image-tiny-random/vae"));
+            AutoencoderKlQwenImage.open(
+                Reference.path("qwen-image-tiny-random/vae"), Backend.TORCH);
         PictureLatents latents =
             PictureEncoder.encode(
                 vae, Backend.TORCH, goldens.get("image_uint8"), 2 * vae.pixelsPerLatent())) {

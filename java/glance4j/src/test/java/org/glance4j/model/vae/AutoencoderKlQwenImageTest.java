@@ -22,23 +22,31 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.model.TestFolders;
 import org.glance4j.model.flux.FluxLatents;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
 import org.glance4j.weights.Weights;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.AfterParameterizedClassInvocation;
+import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The VAE against {@code goldens/qwen_vae}, both ways. */
+@ParameterizedClass
+@MethodSource("org.glance4j.kernel.TestBackends#all")
 class AutoencoderKlQwenImageTest {
+  @Parameter Backend backend;
+
   private static final double TOLERANCE = 1e-5;
   private static final String FILE = "diffusion_pytorch_model.safetensors";
   private static final Path FOLDER = Reference.path("qwen-image-tiny-random/vae");
@@ -46,14 +54,14 @@ class AutoencoderKlQwenImageTest {
   private static Goldens goldens;
   private static AutoencoderKlQwenImage vae;
 
-  @BeforeAll
-  static void open() {
+  @BeforeParameterizedClassInvocation
+  static void open(Backend backend) {
     assumeTrue(Reference.hasGoldens("qwen_vae"));
     goldens = Reference.goldens("qwen_vae");
-    vae = AutoencoderKlQwenImage.open(FOLDER);
+    vae = AutoencoderKlQwenImage.open(FOLDER, backend);
   }
 
-  @AfterAll
+  @AfterParameterizedClassInvocation
   static void close() {
     if (vae != null) {
       vae.close();
@@ -187,8 +195,9 @@ class AutoencoderKlQwenImageTest {
     int out = vae.config().deepestChannels();
     try (NoGradGuard guard = new NoGradGuard();
         PointerScope scope = new PointerScope();
-        Weights weights = Weights.open(FOLDER, ScalarType.Float)) {
-      Tensor x = torch.randn(2, in, 5, 7);
+        Weights weights = Weights.open(FOLDER, ScalarType.Float, backend::place);
+        QwenBlocks blocks = new QwenBlocks(vae.config(), weights, backend)) {
+      Tensor x = backend.place(torch.randn(2, in, 5, 7));
       Tensor padded =
           torch.constant_pad_nd(x.unsqueeze(2), new long[] {1, 1, 1, 1, 2, 0}, scalar(0));
       Tensor expected =
@@ -200,7 +209,7 @@ class AutoencoderKlQwenImageTest {
               new long[] {0, 0, 0},
               new long[] {1, 1, 1},
               1);
-      Tensor actual = Conv.firstFrame(weights, name, in, out, 3).forward(x);
+      Tensor actual = blocks.conv(name, in, out).forward(x, (Tensor) null);
       assertClose(name, expected.squeeze(2), actual, TOLERANCE);
     }
   }
@@ -256,7 +265,8 @@ class AutoencoderKlQwenImageTest {
   void refusesConfigurations(String key, String value, @TempDir Path folder) {
     TestFolders.copy(FOLDER, folder);
     TestFolders.setConfig(folder, key, value);
-    assertThrows(ModelFormatException.class, () -> AutoencoderKlQwenImage.open(folder).close());
+    assertThrows(
+        ModelFormatException.class, () -> AutoencoderKlQwenImage.open(folder, backend).close());
   }
 
   /** The convolutions in time do not run, but are there just where the configuration has them. */
@@ -284,15 +294,16 @@ class AutoencoderKlQwenImageTest {
     assertRefused(folder, name + ": is missing");
   }
 
-  private static void assertRefused(Path folder, String message) {
+  private void assertRefused(Path folder, String message) {
     ModelFormatException e =
-        assertThrows(ModelFormatException.class, () -> AutoencoderKlQwenImage.open(folder).close());
+        assertThrows(
+            ModelFormatException.class, () -> AutoencoderKlQwenImage.open(folder, backend).close());
     assertTrue(String.valueOf(e.getMessage()).contains(message), e.getMessage());
   }
 
   @Test
   void isOfNoUseWhenClosed() {
-    AutoencoderKlQwenImage closed = AutoencoderKlQwenImage.open(FOLDER);
+    AutoencoderKlQwenImage closed = AutoencoderKlQwenImage.open(FOLDER, backend);
     closed.close();
     closed.close();
     try (PointerScope scope = new PointerScope()) {

@@ -16,20 +16,28 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.model.TestFolders;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.AfterParameterizedClassInvocation;
+import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** The VAE against {@code goldens/flux_vae}, both ways. */
+@ParameterizedClass
+@MethodSource("org.glance4j.kernel.TestBackends#all")
 class AutoencoderKlTest {
+  @Parameter Backend backend;
+
   private static final double TOLERANCE = 1e-5;
 
   private static final Path FOLDER = Reference.path("flux-tiny-random/vae");
@@ -37,14 +45,14 @@ class AutoencoderKlTest {
   private static Goldens goldens;
   private static AutoencoderKl vae;
 
-  @BeforeAll
-  static void open() {
+  @BeforeParameterizedClassInvocation
+  static void open(Backend backend) {
     assumeTrue(Reference.hasGoldens("flux_vae"));
     goldens = Reference.goldens("flux_vae");
-    vae = AutoencoderKl.open(FOLDER);
+    vae = AutoencoderKl.open(FOLDER, backend);
   }
 
-  @AfterAll
+  @AfterParameterizedClassInvocation
   static void close() {
     if (vae != null) {
       vae.close();
@@ -162,7 +170,7 @@ class AutoencoderKlTest {
   void refusesConfigurations(String key, String value, @TempDir Path folder) {
     TestFolders.copy(FOLDER, folder);
     TestFolders.setConfig(folder, key, value);
-    assertThrows(ModelFormatException.class, () -> AutoencoderKl.open(folder).close());
+    assertThrows(ModelFormatException.class, () -> AutoencoderKl.open(folder, backend).close());
   }
 
   @Test
@@ -176,7 +184,7 @@ class AutoencoderKlTest {
             ".attentions.0.to_k.", ".attentions.0.key.",
             ".attentions.0.to_v.", ".attentions.0.value.",
             ".attentions.0.to_out.0.", ".attentions.0.proj_attn."));
-    try (AutoencoderKl old = AutoencoderKl.open(folder);
+    try (AutoencoderKl old = AutoencoderKl.open(folder, backend);
         NoGradGuard guard = new NoGradGuard();
         PointerScope scope = new PointerScope()) {
       assertClose(
