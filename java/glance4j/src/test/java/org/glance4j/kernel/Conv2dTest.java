@@ -121,6 +121,25 @@ class Conv2dTest {
     return wide(Objects.requireNonNull(vector)).view(1, -1, 1, 1);
   }
 
+  /** A pixel of zeros stays one: its length is not divided by. */
+  @ParameterizedTest
+  @MethodSource("org.glance4j.kernel.TestBackends#all")
+  void normalizesZeros(Backend backend) throws Exception {
+    Operations.withRandom(
+        new Setting(backend, F32),
+        what -> {
+          Norm norm = new Norm(Kind.PIXEL, 0, EPSILON, null, null);
+          Tensor x = randn(1, 8, 2, 3);
+          x.select(3, 1).zero_();
+          Tensor one = TestScope.placed(torch.eye(8)).view(8, 8, 1, 1);
+          try (Conv2d conv = Conv2d.on(backend, one, null, norm, false, Upscale.NONE)) {
+            Tensor y = conv.forward(x, null);
+            assertTrue(y.select(3, 1).eq(new Scalar(0)).all().item_bool(), what);
+            assertTrue(y.select(3, 0).ne(new Scalar(0)).all().item_bool(), what);
+          }
+        });
+  }
+
   @Test
   void bitsDoNotDependOnThreads() throws Exception {
     Operations.withRandom(

@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.Conv2d;
 import org.glance4j.kernel.Conv2d.Upscale;
+import org.glance4j.kernel.SoftmaxAttention;
 import org.glance4j.weights.Weights;
 import org.jspecify.annotations.Nullable;
 
@@ -27,7 +28,7 @@ abstract class Blocks implements AutoCloseable {
   abstract Layer decoder();
 
   /** Takes the norm's weights. */
-  abstract Norm norm(String name, int channels);
+  abstract Conv2d.Norm norm(String name, int channels);
 
   /** Takes the weight of a convolution: [out, in, kernel, kernel]. */
   abstract Tensor kernel(String name, int in, int out, int kernel);
@@ -47,7 +48,7 @@ abstract class Blocks implements AutoCloseable {
   }
 
   /** The same, of {@code silu(norm(x))}. */
-  final Conv conv(Norm norm, String name, int in, int out) {
+  final Conv conv(Conv2d.Norm norm, String name, int in, int out) {
     return conv(name, kernel(name, in, out, 3), norm, Upscale.NONE);
   }
 
@@ -60,15 +61,33 @@ abstract class Blocks implements AutoCloseable {
     return conv(name, weight, null, Upscale.TWICE);
   }
 
-  private Conv conv(String name, Tensor weight, @Nullable Norm norm, Upscale upscale) {
+  private Conv conv(String name, Tensor weight, Conv2d.@Nullable Norm norm, Upscale upscale) {
     Tensor bias = weights.take(name + ".bias", weight.size(0));
-    Conv2d.Norm spec = norm == null ? null : norm.parameters();
-    Conv2d operation = Conv2d.on(backend, weight, bias, spec, norm != null, upscale);
+    return new Conv(name, operation(weight, bias, norm, norm != null, upscale));
+  }
+
+  private Conv2d operation(
+      Tensor weight, Tensor bias, Conv2d.@Nullable Norm norm, boolean silu, Upscale upscale) {
+    Conv2d operation = Conv2d.on(backend, weight, bias, norm, silu, upscale);
     convolutions.add(operation);
     if (operation.ownsWeight()) {
       weights.release(weight);
     }
-    return new Conv(name, operation);
+    return operation;
+  }
+
+  /**
+   * Attention over all pixels.
+   *
+   * @param qkv weight of queries, keys and values, [3 * channels, channels, 1, 1]
+   * @param out weight of the output, [channels, channels, 1, 1]
+   */
+  final PixelAttention attention(
+      Conv2d.Norm norm, Tensor qkv, Tensor qkvBias, Tensor out, Tensor outBias) {
+    return new PixelAttention(
+        operation(qkv, qkvBias, norm, false, Upscale.NONE),
+        SoftmaxAttention.on(backend),
+        operation(out, outBias, null, false, Upscale.NONE));
   }
 
   final ResnetBlock resnet(String name, int in, int out) {

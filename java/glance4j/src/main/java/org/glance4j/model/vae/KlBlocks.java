@@ -2,12 +2,19 @@ package org.glance4j.model.vae;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.Conv2d;
+import org.glance4j.kernel.Conv2d.Norm.Kind;
 import org.glance4j.weights.Weights;
 
 /** The encoder and the decoder of an {@code AutoencoderKL}. */
 final class KlBlocks extends Blocks {
+  private static final double EPSILON = 1e-6;
+
   private final VaeConfig config;
 
   KlBlocks(VaeConfig config, Weights weights, Backend backend) {
@@ -56,7 +63,7 @@ final class KlBlocks extends Blocks {
       layers.add(upBlock(i, in, out, i < channels.size() - 1));
       in = out;
     }
-    Norm norm = norm("decoder.conv_norm_out", in);
+    Conv2d.Norm norm = norm("decoder.conv_norm_out", in);
     layers.add(conv(norm, "decoder.conv_out", in, config.outChannels()));
     return new Sequence("decoder", layers);
   }
@@ -81,19 +88,44 @@ final class KlBlocks extends Blocks {
   }
 
   private Layer midBlock(String name) {
-    int width = config.deepestChannels();
-    String attention = name + ".attentions.0";
     return midBlock(
         name,
-        width,
-        config.midAttention()
-            ? PixelAttention.take(weights, attention, norm(attention + ".group_norm", width), width)
-            : null);
+        config.deepestChannels(),
+        config.midAttention() ? attention(name + ".attentions.0") : null);
+  }
+
+  private Layer attention(String name) {
+    int width = config.deepestChannels();
+    // Files saved before diffusers 0.18 have the second set of names.
+    List<String> names =
+        weights.contains(name + ".to_q.weight")
+            ? List.of(".to_q", ".to_k", ".to_v", ".to_out.0")
+            : List.of(".query", ".key", ".value", ".proj_attn");
+    String out = name + names.get(3);
+    try (PointerScope scope = new PointerScope()) {
+      TensorVector kernels = new TensorVector();
+      TensorVector biases = new TensorVector();
+      for (String part : names.subList(0, 3)) {
+        kernels.push_back(weights.take(name + part + ".weight", width, width));
+        biases.push_back(weights.take(name + part + ".bias", width));
+      }
+      return attention(
+          norm(name + ".group_norm", width),
+          weights.keep(torch.cat(kernels, 0).view(-1, width, 1, 1)),
+          weights.keep(torch.cat(biases, 0)),
+          weights.keep(weights.take(out + ".weight", width, width).view(width, width, 1, 1)),
+          weights.take(out + ".bias", width));
+    }
   }
 
   @Override
-  Norm norm(String name, int channels) {
-    return GroupNorm.take(weights, name, channels, config.normGroups());
+  Conv2d.Norm norm(String name, int channels) {
+    return new Conv2d.Norm(
+        Kind.GROUP,
+        config.normGroups(),
+        EPSILON,
+        weights.take(name + ".weight", channels),
+        weights.take(name + ".bias", channels));
   }
 
   @Override

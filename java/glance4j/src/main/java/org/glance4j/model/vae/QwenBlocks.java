@@ -7,6 +7,8 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.Conv2d;
+import org.glance4j.kernel.Conv2d.Norm.Kind;
 import org.glance4j.model.Probe;
 import org.glance4j.weights.Weights;
 
@@ -16,10 +18,7 @@ import org.glance4j.weights.Weights;
  * those that only mix frames ({@code time_conv}) do not run.
  */
 final class QwenBlocks extends Blocks {
-  /** Axes that a norm's weights have after the channels: of a video or, in attention, an image. */
-  private static final int VIDEO_AXES = 3;
-
-  private static final int IMAGE_AXES = 2;
+  private static final double EPSILON = 1e-12;
 
   private final QwenVaeConfig config;
 
@@ -83,7 +82,7 @@ final class QwenBlocks extends Blocks {
     int finest = channels.get(0);
     String name = "decoder.up_blocks." + last;
     layers.add(new Sequence(name, resnets(name, in, finest, config.layersPerBlock() + 1)));
-    Norm norm = norm("decoder.norm_out", finest);
+    Conv2d.Norm norm = norm("decoder.norm_out", finest);
     layers.add(conv(norm, "decoder.conv_out", finest, config.imageChannels()));
     layers.add(QwenBlocks::clamp);
     return new Sequence("decoder", layers);
@@ -102,8 +101,17 @@ final class QwenBlocks extends Blocks {
 
   private Layer midBlock(String name, int width) {
     String attention = name + ".attentions.0";
-    Norm norm = RmsNorm.take(weights, attention + ".norm", width, IMAGE_AXES);
-    return midBlock(name, width, PixelAttention.takeConvs(weights, attention, norm, width));
+    String qkv = attention + ".to_qkv";
+    String out = attention + ".proj";
+    return midBlock(
+        name,
+        width,
+        attention(
+            norm(weights.take(attention + ".norm.gamma", width, 1, 1), width),
+            weights.take(qkv + ".weight", 3L * width, width, 1, 1),
+            weights.take(qkv + ".bias", 3L * width),
+            weights.take(out + ".weight", width, width, 1, 1),
+            weights.take(out + ".bias", width)));
   }
 
   private void ignoreTimeConv(String resample, boolean temporal) {
@@ -118,8 +126,14 @@ final class QwenBlocks extends Blocks {
   }
 
   @Override
-  Norm norm(String name, int channels) {
-    return RmsNorm.take(weights, name, channels, VIDEO_AXES);
+  Conv2d.Norm norm(String name, int channels) {
+    return norm(weights.take(name + ".gamma", channels, 1, 1, 1), channels);
+  }
+
+  private Conv2d.Norm norm(Tensor gamma, int channels) {
+    try (PointerScope scope = new PointerScope()) {
+      return new Conv2d.Norm(Kind.PIXEL, 0, EPSILON, weights.keep(gamma.view(channels)), null);
+    }
   }
 
   /**
