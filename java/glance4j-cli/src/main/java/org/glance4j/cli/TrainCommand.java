@@ -125,6 +125,7 @@ final class TrainCommand implements Callable<Integer> {
             .backend(run.backend)
             .threads(run.threads)
             .checkpointing(checkpointing)
+            .keepResident(run.keepResident != null && run.keepResident)
             .saveEvery(saveEvery)
             .listener(progress);
     List<String> all = new ArrayList<>(captions);

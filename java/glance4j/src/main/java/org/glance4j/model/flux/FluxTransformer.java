@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
@@ -113,6 +114,17 @@ public final class FluxTransformer implements AutoCloseable {
     return open(folder, dtype, backend, AdapterMix.NONE, true, checkpointing);
   }
 
+  /**
+   * Checks a folder in all that {@link #open} does but the weights' values, and reads none: the
+   * result tells {@link #config()} and {@link #linears()}, takes no memory and cannot run.
+   *
+   * @throws ModelFormatException as {@link #open}
+   */
+  public static FluxTransformer describe(Path folder, ScalarType dtype) {
+    Supplier<Weights> weights = () -> Weights.describe(folder, dtype);
+    return open(folder, weights, Backend.TORCH, AdapterMix.NONE, false, false);
+  }
+
   private static FluxTransformer open(
       Path folder,
       ScalarType dtype,
@@ -120,8 +132,19 @@ public final class FluxTransformer implements AutoCloseable {
       AdapterMix merged,
       boolean training,
       boolean checkpointing) {
+    Supplier<Weights> weights = () -> Weights.open(folder, dtype, backend.resolve()::place);
+    return open(folder, weights, backend, merged, training, checkpointing);
+  }
+
+  private static FluxTransformer open(
+      Path folder,
+      Supplier<Weights> openWeights,
+      Backend backend,
+      AdapterMix merged,
+      boolean training,
+      boolean checkpointing) {
     FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
-    Weights weights = Weights.open(folder, dtype, backend.resolve()::place);
+    Weights weights = openWeights.get();
     Linears linears = new Linears(weights, merged, backend, training);
     try {
       return new FluxTransformer(config, weights, linears, merged, checkpointing);

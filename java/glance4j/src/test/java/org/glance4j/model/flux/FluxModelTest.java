@@ -18,6 +18,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.lora.LinearShape;
 import org.glance4j.model.ImageSize;
+import org.glance4j.model.LoadOptions;
 import org.glance4j.model.PictureLatents;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
@@ -33,7 +34,8 @@ class FluxModelTest {
 
   @BeforeAll
   static void open() {
-    model = FluxModel.open(Reference.path("flux-tiny-random"), ScalarType.Float, Backend.TORCH);
+    LoadOptions options = new LoadOptions(ScalarType.Float, Backend.TORCH, true);
+    model = FluxModel.open(Reference.path("flux-tiny-random"), options);
   }
 
   @AfterAll
