@@ -89,7 +89,8 @@ final class Generator {
     Conditioning positive = prompts.get(request.prompt(), textTokens);
     Conditioning negative = null;
     if (perStep() > 1) {
-      String text = request.negativePrompt() == null ? "" : request.negativePrompt();
+      String text =
+          request.negativePrompt() == null ? model.emptyPrompt() : request.negativePrompt();
       negative = prompts.get(text, textTokens);
     }
     textSeconds = secondsSince(start);

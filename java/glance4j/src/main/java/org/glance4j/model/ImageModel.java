@@ -38,6 +38,9 @@ public interface ImageModel extends AutoCloseable {
    */
   Cfg cfg(double scale);
 
+  /** The negative prompt of a generation with CFG where the caller gives none. */
+  String emptyPrompt();
+
   /** How many tokens a picture's packed latents have. */
   int imageTokens(ImageSize size);
 

@@ -41,7 +41,8 @@ final class BaseRuns implements AutoCloseable {
     this.inputs = inputs;
     this.stopCheck = stopCheck;
     this.cfg = model.cfg(inputs.cfg());
-    this.negative = isGuided() ? model.encode("", model.defaultTextTokens()) : null;
+    this.negative =
+        isGuided() ? model.encode(model.emptyPrompt(), model.defaultTextTokens()) : null;
   }
 
   /**

@@ -60,7 +60,7 @@ final class Lessons implements AutoCloseable {
     try (PointerScope scope = new PointerScope();
         NoGradGuard noGrad = new NoGradGuard()) {
       trainer.captions().forEach(caption -> encoded.add(encode(caption)));
-      negative = recipe.cfg() > 1 ? encode("") : null;
+      negative = recipe.cfg() > 1 ? encode(model.emptyPrompt()) : null;
       if (negative != null) {
         encoded.add(negative);
       }

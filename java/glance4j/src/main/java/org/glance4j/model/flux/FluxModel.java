@@ -233,6 +233,11 @@ final class FluxModel implements ImageModel {
   }
 
   @Override
+  public String emptyPrompt() {
+    return "";
+  }
+
+  @Override
   public Conditioning encode(String prompt, int textTokens) {
     return text.with(
         encoders -> {
