@@ -1,5 +1,6 @@
 /* Uses the exported library as a C program does: every header, every function. */
 #include <glance/attention.h>
+#include <glance/conv2d.h>
 #include <glance/core.h>
 #include <glance/flow_step.h>
 #include <glance/gated_residual.h>
@@ -48,6 +49,7 @@ static void test_cuda(void) {
 
 static void test_null_args(void) {
   EXPECT_NULL_REFUSED(glance_attention);
+  EXPECT_NULL_REFUSED(glance_conv2d);
   EXPECT_NULL_REFUSED(glance_flow_step);
   EXPECT_NULL_REFUSED(glance_gated_residual);
   EXPECT_NULL_REFUSED(glance_lora_linear);

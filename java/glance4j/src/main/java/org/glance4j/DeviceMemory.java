@@ -1,11 +1,34 @@
 package org.glance4j;
 
+import java.util.Locale;
+import java.util.OptionalLong;
 import org.glance4j.cuda.CudaDevice;
 import org.glance4j.kernel.Backend;
 
 /** Whether there is memory enough where a backend computes. */
 final class DeviceMemory {
+  private static final long GIGABYTE = 1_000_000_000;
+
   private DeviceMemory() {}
+
+  /**
+   * Bytes free where {@code backend} computes, within {@value HostMemory#LIMIT}: on CUDA the
+   * current device's, otherwise the host's; empty if the host does not say.
+   */
+  static OptionalLong availableBytes(Backend backend) {
+    if (backend != Backend.CUDA) {
+      return HostMemory.availableBytes();
+    }
+    CudaDevice.releaseCachedMemory();
+    return OptionalLong.of(HostMemory.limited(CudaDevice.current().freeBytes()));
+  }
+
+  /** {@code bytes} for a message. */
+  static String text(long bytes) {
+    return bytes < GIGABYTE
+        ? String.format(Locale.ROOT, "%.1f MB", bytes / 1e6)
+        : String.format(Locale.ROOT, "%.1f GB", bytes / 1e9);
+  }
 
   /**
    * Fails unless {@code needed} bytes are free: on CUDA the current device's, otherwise the host's.
@@ -20,7 +43,7 @@ final class DeviceMemory {
       return;
     }
     CudaDevice device = CudaDevice.current();
-    if (needed > device.freeBytes()) {
+    if (needed > HostMemory.limited(device.freeBytes())) {
       // LibTorch keeps what was freed for itself, which the driver counts as taken.
       CudaDevice.releaseCachedMemory();
       device = CudaDevice.current();
@@ -29,14 +52,15 @@ final class DeviceMemory {
   }
 
   static void require(CudaDevice device, String what, long needed, String fix) {
-    if (needed > device.freeBytes()) {
+    long free = HostMemory.limited(device.freeBytes());
+    if (needed > free) {
       throw new DeviceOutOfMemoryException(
-          "%s needs about %.1f GB, but only %.1f of %.1f GB are free on CUDA device %d, %s; %s"
+          "%s needs about %s, but only %s of %s are free on CUDA device %d, %s; %s"
               .formatted(
                   what,
-                  needed / 1e9,
-                  device.freeBytes() / 1e9,
-                  device.totalBytes() / 1e9,
+                  text(needed),
+                  text(free),
+                  text(device.totalBytes()),
                   device.index(),
                   device.name(),
                   fix),

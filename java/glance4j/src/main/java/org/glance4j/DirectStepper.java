@@ -50,6 +50,6 @@ final class DirectStepper implements Stepper {
 
   @Override
   public void close() {
-    // Everything belongs to the generation's scope.
+    denoiser.close();
   }
 }

@@ -51,17 +51,12 @@ final class Generator {
     this.stopCheck = stopCheck;
     this.size = loaded.size(request);
     this.schedule = loaded.schedule(request);
-    double scale = Objects.requireNonNull(request.cfg());
-    this.cfg = scale > 1 ? Cfg.plain((float) scale) : Cfg.NONE;
+    this.cfg = model.cfg(Objects.requireNonNull(request.cfg()));
   }
 
   Generation run() {
     long start = System.nanoTime();
-    DeviceMemory.require(
-        loaded.backend(),
-        "a " + size + " picture, beside the weights,",
-        model.workspaceBytes(size, perStep(), schedule.size()),
-        "ask for a smaller one");
+    requireMemory();
     try (InferenceMode inference = new InferenceMode(true);
         PointerScope scope = new PointerScope();
         Stepper stepper = prepare()) {
@@ -77,6 +72,16 @@ final class Generator {
     }
   }
 
+  private void requireMemory() {
+    long pending = model.pendingBytes();
+    String beside = pending == 0 ? "beside the weights" : "with the weights still to be loaded";
+    DeviceMemory.require(
+        loaded.backend(),
+        "a " + size + " picture, " + beside + ",",
+        pending + model.workspaceBytes(size, perStep(), schedule.size()),
+        "ask for a smaller one");
+  }
+
   private Stepper prepare() {
     long start = System.nanoTime();
     stopCheck.run();
@@ -84,7 +89,8 @@ final class Generator {
     Conditioning positive = prompts.get(request.prompt(), textTokens);
     Conditioning negative = null;
     if (perStep() > 1) {
-      String text = request.negativePrompt() == null ? "" : request.negativePrompt();
+      String text =
+          request.negativePrompt() == null ? model.emptyPrompt() : request.negativePrompt();
       negative = prompts.get(text, textTokens);
     }
     textSeconds = secondsSince(start);
@@ -128,7 +134,8 @@ final class Generator {
       Supplier<BufferedImage> preview =
           () -> {
             Tensor clean =
-                latents.sub(velocity.combined(step.cfg(cfg.scale())), new Scalar(step.nextSigma()));
+                latents.sub(
+                    velocity.combined(cfg.at(step.cfg(cfg.scale()))), new Scalar(step.nextSigma()));
             return GeneratedImage.bufferedImage(size.width(), size.height(), pixels(clean));
           };
       listener.onStep(

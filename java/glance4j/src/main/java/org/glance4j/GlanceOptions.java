@@ -21,6 +21,10 @@ import org.jspecify.annotations.Nullable;
  *     gives their files the trained strength
  * @param preset the model's {@link Preset} to use: its name, or {@link Preset#NONE}; null, the
  *     default, for its preset {@code default}, or none if it has no such or an adapter is given
+ * @param keepResident true to keep the whole model in memory, false to let its text encoders and
+ *     its transformer take turns: less memory, but each is loaded again when its turn comes, which
+ *     a prompt used shortly before does not need; null, the default, to take turns only if the
+ *     whole does not fit in the memory that is free when it is loaded. The pictures are the same
  */
 public record GlanceOptions(
     DType dtype,
@@ -29,7 +33,8 @@ public record GlanceOptions(
     @Nullable Path slowLora,
     @Nullable Path fastLora,
     double loraScale,
-    @Nullable String preset) {
+    @Nullable String preset,
+    @Nullable Boolean keepResident) {
   /** All defaults. */
   public static final GlanceOptions DEFAULTS = builder().build();
 
@@ -64,7 +69,8 @@ public record GlanceOptions(
         .slowLora(slowLora)
         .fastLora(fastLora)
         .loraScale(loraScale)
-        .preset(preset);
+        .preset(preset)
+        .keepResident(keepResident);
   }
 
   /** Collects options; not thread-safe. */
@@ -76,6 +82,7 @@ public record GlanceOptions(
     private @Nullable Path fastLora;
     private double loraScale = 1;
     private @Nullable String preset;
+    private @Nullable Boolean keepResident;
 
     private Builder() {}
 
@@ -121,9 +128,16 @@ public record GlanceOptions(
       return this;
     }
 
+    /** See {@link GlanceOptions#keepResident()}. */
+    public Builder keepResident(@Nullable Boolean value) {
+      this.keepResident = value;
+      return this;
+    }
+
     /** The options, checked. */
     public GlanceOptions build() {
-      return new GlanceOptions(dtype, backend, threads, slowLora, fastLora, loraScale, preset);
+      return new GlanceOptions(
+          dtype, backend, threads, slowLora, fastLora, loraScale, preset, keepResident);
     }
   }
 }

@@ -7,10 +7,46 @@ import java.util.OptionalLong;
 
 /** What the operating system says of memory. Empty where it does not say (other than Linux). */
 public final class HostMemory {
+  /**
+   * The system property that caps what is taken as free, on the host and on a CUDA device: a number
+   * of bytes.
+   */
+  public static final String LIMIT = "glance.memory.limit";
+
   private HostMemory() {}
 
-  /** Bytes that can be had without swapping, within the control group's limit if there is one. */
+  /**
+   * Bytes that can be had without swapping, within the control group's limit if there is one, and
+   * within {@value #LIMIT}.
+   */
   public static OptionalLong availableBytes() {
+    OptionalLong free = freeBytes();
+    if (free.isPresent()) {
+      return OptionalLong.of(limited(free.getAsLong()));
+    }
+    long limit = limit();
+    return limit == Long.MAX_VALUE ? free : OptionalLong.of(limit);
+  }
+
+  /** {@code free}, or the limit if that is less. */
+  static long limited(long free) {
+    return Math.min(free, limit());
+  }
+
+  private static long limit() {
+    String text = System.getProperty(LIMIT, "");
+    if (text.isBlank()) {
+      return Long.MAX_VALUE;
+    }
+    try {
+      return Long.parseLong(text.trim());
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException(
+          "system property " + LIMIT + " is \"" + text + "\"; it must be a number of bytes", e);
+    }
+  }
+
+  private static OptionalLong freeBytes() {
     OptionalLong host = read(Path.of("/proc/meminfo"), "MemAvailable:");
     OptionalLong group = groupAvailableBytes();
     if (host.isEmpty() || group.isEmpty()) {
@@ -30,8 +66,9 @@ public final class HostMemory {
   static void require(String what, long needed, OptionalLong available, String fix) {
     if (available.isPresent() && needed > available.getAsLong()) {
       throw new DeviceOutOfMemoryException(
-          "%s needs about %.1f GB, but only %.1f GB are free; %s"
-              .formatted(what, needed / 1e9, available.getAsLong() / 1e9, fix),
+          "%s needs about %s, but only %s are free; %s"
+              .formatted(
+                  what, DeviceMemory.text(needed), DeviceMemory.text(available.getAsLong()), fix),
           null);
     }
   }

@@ -53,7 +53,7 @@ record LoadedModel(
         options.toBuilder().preset(preset == null ? Preset.NONE : preset.name()).build();
     Backend backend = options.backend().resolve();
     FlowStep flowStep = FlowStep.on(backend, FlowStep.Rounding.ONCE);
-    ImageModel model = ImageModels.open(folder, options.dtype(), backend);
+    ImageModel model = ImageModels.open(folder, options.dtype(), backend, options.keepResident());
     try {
       Map<Phase, LoraAdapter> adapters = loadAdapters(model, inForce(named, preset));
       return new LoadedModel(source, named, preset, model, adapters, flowStep);
@@ -112,12 +112,20 @@ record LoadedModel(
     return flowStep.backend();
   }
 
-  /** Who walks the steps of {@code task}; what it computes beforehand is the current scope's. */
+  /**
+   * Who walks the steps of {@code task}; what it computes beforehand is the current scope's. Until
+   * it is closed the transformer stays in memory.
+   */
   Stepper stepper(DenoiseTask task, Cfg cfg) {
     Denoiser denoiser = model.denoiser(task);
-    return backend() == Backend.CUDA && Boolean.getBoolean(CUDA_GRAPH)
-        ? new RecordedStepper(denoiser, task, flowStep, cfg)
-        : new DirectStepper(denoiser, flowStep, cfg, task.schedule().steps());
+    try {
+      return backend() == Backend.CUDA && Boolean.getBoolean(CUDA_GRAPH)
+          ? new RecordedStepper(denoiser, task, flowStep, cfg)
+          : new DirectStepper(denoiser, flowStep, cfg, task.schedule().steps());
+    } catch (RuntimeException | Error e) {
+      denoiser.close();
+      throw e;
+    }
   }
 
   /** Fills in what the request leaves open and checks it against this model. */

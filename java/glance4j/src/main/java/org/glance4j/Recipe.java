@@ -15,8 +15,9 @@ import org.jspecify.annotations.Nullable;
  * JSON in the text chunk {@value #KEYWORD}. Immutable.
  *
  * @param model the model folder as the caller named it, or null for the bundled model
- * @param options how the model was loaded; {@code threads} is not kept. A preset's adapters are
- *     kept by its name only, so that the model may be found elsewhere
+ * @param options how the model was loaded; {@code threads} and {@code keepResident}, which change
+ *     no picture, are not kept. A preset's adapters are kept by its name only, so that the model
+ *     may be found elsewhere
  * @param request the request for this one image, with nothing left to the model's defaults; its
  *     listener is not kept
  * @param customLatents true if the image started from the caller's own latents, which the recipe

@@ -21,7 +21,8 @@ final class RecordedStepper implements Stepper {
   private final Cfg cfg;
   private final StepTable table;
   private final Tensor schedule;
-  private final Denoiser.Selected denoiser;
+  private final Denoiser denoiser;
+  private final Denoiser.Selected selected;
   private boolean prepared;
   private @Nullable Tensor latents;
   private @Nullable CudaGraph graph;
@@ -32,7 +33,8 @@ final class RecordedStepper implements Stepper {
     this.cfg = cfg;
     this.table = new StepTable(flowStep.backend(), task, cfg.scale());
     this.schedule = table.schedule();
-    this.denoiser = denoiser.selected(table);
+    this.denoiser = denoiser;
+    this.selected = denoiser.selected(table);
   }
 
   @Override
@@ -57,7 +59,7 @@ final class RecordedStepper implements Stepper {
   }
 
   private Velocity run(Tensor moved) {
-    Velocity velocity = denoiser.velocity(moved);
+    Velocity velocity = selected.velocity(moved);
     flowStep.updateScheduled(moved, velocity.positive(), velocity.negative(), cfg.mode(), schedule);
     return velocity;
   }
@@ -93,5 +95,6 @@ final class RecordedStepper implements Stepper {
     if (latents != null) {
       latents.close();
     }
+    denoiser.close();
   }
 }

@@ -221,7 +221,7 @@ class GlanceTest {
     assertError(
         DeviceOutOfMemoryException.class,
         () -> DeviceMemory.require(device, "it", 3_000_000_000L, "fix"),
-        "it needs about 3.0 GB, but only 2.0 of 80.0 GB are free on CUDA device 1, Test GPU; fix");
+        "it needs about 3.0 GB, but only 2.0 GB of 80.0 GB are free on CUDA device 1, Test GPU; fix");
   }
 
   @Test

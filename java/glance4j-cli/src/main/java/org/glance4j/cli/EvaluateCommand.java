@@ -104,6 +104,7 @@ final class EvaluateCommand implements Callable<Integer> {
             .backend(run.backend)
             .threads(run.threads)
             .preset(Preset.NONE)
+            .keepResident(run.keepResident)
             .build();
     // All that can be wrong is looked at before the model is loaded, which may take minutes.
     EvaluationRequest request = request();

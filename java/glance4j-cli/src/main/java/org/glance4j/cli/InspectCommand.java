@@ -1,6 +1,7 @@
 package org.glance4j.cli;
 
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
@@ -45,8 +46,9 @@ final class InspectCommand implements Callable<Integer> {
         megabytes(inventory.bytes()),
         megabytes(inventory.bytesAs(ScalarType.Float)),
         megabytes(inventory.bytesAs(ScalarType.BFloat16)));
-    out.println(
-        "Text encoders whose files have the type asked for are used in place, without a second copy.");
+    if (Files.exists(inspected.resolve("model_index.json"))) {
+      MemoryTable.print(out, inspected);
+    }
     Preset.readAll(inspected).values().forEach(preset -> print(out, preset));
     out.flush();
     return 0;

@@ -79,6 +79,7 @@ final class ModelOptions extends RunOptions {
         .fastLora(fastLora)
         .loraScale(loraScale)
         .preset(preset)
+        .keepResident(keepResident)
         .build();
   }
 }

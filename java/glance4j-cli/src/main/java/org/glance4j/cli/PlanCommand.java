@@ -137,6 +137,7 @@ final class PlanCommand implements Callable<Integer> {
         .plainCfg(plainCfg)
         .dtype(run.dtype)
         .backend(run.backend)
+        .keepResident(run.keepResident)
         .listener(progress)
         .cancelWhen(stop::get)
         .build();

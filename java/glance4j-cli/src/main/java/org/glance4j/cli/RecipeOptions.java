@@ -1,5 +1,6 @@
 package org.glance4j.cli;
 
+import java.nio.file.Path;
 import java.util.List;
 import org.glance4j.schedule.ScheduleSpec;
 import org.glance4j.train.TrainingRecipe;
@@ -70,9 +71,10 @@ final class RecipeOptions {
   @Option(names = "--seed", paramLabel = "N", description = "Of everything drawn. Default: 0.")
   long seed;
 
-  TrainingRecipe recipe() {
+  /** The recipe for the model in {@code folder}. */
+  TrainingRecipe recipe(Path folder) {
     TrainingRecipe.Builder recipe =
-        TrainingRecipe.builder(TrainingTarget.parse(target)).shared(shared).seed(seed);
+        TrainingRecipe.builder(TrainingTarget.parse(target), folder).shared(shared).seed(seed);
     if (schedule != null) {
       recipe.schedule(ScheduleSpec.parse(schedule));
     }

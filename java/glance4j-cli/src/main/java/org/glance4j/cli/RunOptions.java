@@ -33,6 +33,16 @@ class RunOptions {
       description = "CPU threads. Default: one for each core.")
   int threads;
 
+  @Option(
+      names = "--keep-resident",
+      negatable = true,
+      description = {
+        "Keep the whole model in memory, or with --no-keep-resident let text encoders and",
+        "transformer take turns: less memory, more loading, the same result.",
+        "Default: the whole if it fits; train: turns, which cost nothing there."
+      })
+  @Nullable Boolean keepResident;
+
   /** The model's folder on disk. */
   Path folder() {
     return model == null ? Glance.bundledModelFolder() : model;

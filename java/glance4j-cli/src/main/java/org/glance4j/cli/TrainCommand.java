@@ -75,7 +75,7 @@ final class TrainCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    TrainingRecipe recipe = recipeOptions.recipe();
+    TrainingRecipe recipe = recipeOptions.recipe(run.folder());
     try (TrainingProgress progress = new TrainingProgress()) {
       OneSampleTrainer trainer = trainer(recipe, progress);
       PrintWriter err = spec.commandLine().getErr();
@@ -125,6 +125,7 @@ final class TrainCommand implements Callable<Integer> {
             .backend(run.backend)
             .threads(run.threads)
             .checkpointing(checkpointing)
+            .keepResident(run.keepResident != null && run.keepResident)
             .saveEvery(saveEvery)
             .listener(progress);
     List<String> all = new ArrayList<>(captions);

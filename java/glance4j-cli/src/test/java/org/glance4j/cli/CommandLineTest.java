@@ -1,5 +1,6 @@
 package org.glance4j.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -16,6 +17,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
+import org.glance4j.HostMemory;
 import org.glance4j.Recipe;
 import org.glance4j.kernel.Backend;
 import org.junit.jupiter.api.Test;
@@ -218,5 +220,49 @@ class CommandLineTest {
     assertEquals(0, inspect.exitCode(), inspect.err());
     assertTrue(inspect.out().contains("transformer"), inspect.out());
     assertTrue(inspect.out().getBytes(StandardCharsets.UTF_8).length > 100);
+  }
+
+  @Test
+  void inspectTellsMemory() {
+    Outcome inspect = run("inspect");
+    for (String line :
+        List.of(
+            "memory that loading takes, beside the mapped files +cpu f32 +cpu bf16",
+            " +text_encoder_2 +[\\d.]+ MB +[\\d.]+ MB",
+            " +workspace, 64x64 with CFG +[\\d.]+ MB +[\\d.]+ MB",
+            " +peak, all loaded at once +[\\d.]+ MB +[\\d.]+ MB",
+            " +peak, parts taking turns +[\\d.]+ MB +[\\d.]+ MB")) {
+      assertTrue(inspect.out().lines().anyMatch(l -> l.matches(line + ".*")), inspect.out());
+    }
+    if (HostMemory.availableBytes().isPresent()) {
+      assertTrue(inspect.out().contains("free memory: "), inspect.out());
+    }
+  }
+
+  @Test
+  void partsTakingTurnsDrawTheSamePicture() throws IOException {
+    String generate = "generate owl --steps 2 --cfg 2 -o " + file("");
+    for (String option : List.of("--keep-resident", "--no-keep-resident")) {
+      Outcome run = run((generate + option + ".png " + option).split(" "));
+      assertEquals(0, run.exitCode(), run.err());
+    }
+    assertArrayEquals(
+        Files.readAllBytes(folder.resolve("--keep-resident.png")),
+        Files.readAllBytes(folder.resolve("--no-keep-resident.png")));
+  }
+
+  @Test
+  void tooLittleMemoryIsSaidInOneLine() throws IOException {
+    System.setProperty(HostMemory.LIMIT, "1000000");
+    try {
+      Outcome run = run("generate", "owl", "-o", file("a.png"));
+      assertEquals(1, run.exitCode());
+      assertEquals(1, run.err().lines().count(), run.err());
+      assertTrue(run.err().contains("but only 1.0 MB"), run.err());
+      assertTrue(run("inspect").out().contains("free memory: 1.0 MB"));
+    } finally {
+      System.clearProperty(HostMemory.LIMIT);
+    }
+    assertEquals(List.of(), names());
   }
 }

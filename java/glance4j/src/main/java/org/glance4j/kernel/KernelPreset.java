@@ -23,7 +23,8 @@ import org.bytedeco.javacpp.tools.InfoMapper;
               "glance/modulated_norm.h",
               "glance/qk_norm_rope.h",
               "glance/gated_residual.h",
-              "glance/attention.h"
+              "glance/attention.h",
+              "glance/conv2d.h"
             },
             link = "glance_kernels"),
     target = "org.glance4j.kernel.jni",
@@ -48,6 +49,7 @@ public class KernelPreset implements InfoMapper {
         .put(struct("glance_qk_norm_rope_args", "QkNormRopeArgs"))
         .put(struct("glance_gated_residual_args", "GatedResidualArgs"))
         .put(struct("glance_attention_args", "AttentionArgs"))
+        .put(struct("glance_conv2d_args", "Conv2dArgs"))
         .put(new Info("glance_matrix").pointerTypes("Matrix"))
         // Written out, for JavaCPP would add a form with a raw type.
         .put(
@@ -57,8 +59,11 @@ public class KernelPreset implements InfoMapper {
                         + " MatrixArgs args, @ByPtrPtr Matrix matrix);"));
   }
 
-  // JavaCPP's generated position() and getPointer() make unchecked overrides.
+  // JavaCPP's generated position() and getPointer() make unchecked overrides, and its arrays of
+  // pointers are raw.
   private static Info struct(String cName, String javaName) {
-    return new Info(cName).pointerTypes(javaName).annotations("@SuppressWarnings(\"unchecked\")");
+    return new Info(cName)
+        .pointerTypes(javaName)
+        .annotations("@SuppressWarnings({\"unchecked\", \"rawtypes\"})");
   }
 }

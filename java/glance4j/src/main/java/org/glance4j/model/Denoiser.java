@@ -4,12 +4,13 @@ import org.bytedeco.pytorch.Tensor;
 
 /**
  * A transformer made ready for one generation: prompts, size, schedule and adapters are fixed, what
- * does not depend on the latents is computed. For one thread.
+ * does not depend on the latents is computed. For one thread, which must close it: until then the
+ * transformer stays in memory.
  *
  * <p>Of a model opened for training it may be used again while the adapters' values change: each
  * evaluation records its own gradients.
  */
-public interface Denoiser {
+public interface Denoiser extends AutoCloseable {
   /**
    * Evaluates the transformer for one step.
    *
@@ -25,6 +26,12 @@ public interface Denoiser {
    * belongs to the caller's scope.
    */
   Selected selected(StepTable table);
+
+  /** Lets the transformer go; what was computed stays. Idempotent. */
+  @Override
+  default void close() {
+    // Nothing is held.
+  }
 
   /** {@link #velocity} of a step that is chosen elsewhere. */
   @FunctionalInterface

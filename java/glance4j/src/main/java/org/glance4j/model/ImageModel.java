@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Cfg;
 import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.schedule.SigmaShift;
@@ -29,6 +30,16 @@ public interface ImageModel extends AutoCloseable {
 
   /** How its schedules shift sigmas. */
   SigmaShift sigmaShift();
+
+  /**
+   * How this family of models combines the velocities of the prompt and of the negative prompt.
+   *
+   * @param scale 1 or less for no CFG: {@link Cfg#NONE}
+   */
+  Cfg cfg(double scale);
+
+  /** The negative prompt of a generation with CFG where the caller gives none. */
+  String emptyPrompt();
 
   /** How many tokens a picture's packed latents have. */
   int imageTokens(ImageSize size);
@@ -60,13 +71,21 @@ public interface ImageModel extends AutoCloseable {
    */
   void releaseAdapters();
 
-  /** Encodes a prompt to {@code textTokens} tokens. */
+  /**
+   * Encodes a prompt to {@code textTokens} tokens. If text encoders and transformer take turns in
+   * memory this waits until no denoiser is open.
+   *
+   * @throws IllegalStateException if it waited for a denoiser of its own thread
+   */
   Conditioning encode(String prompt, int textTokens);
 
   /** The initial latents where the model computes: packed noise, f32 [1, tokens, channels]. */
   Tensor noise(long seed, ImageSize size);
 
-  /** Makes the transformer ready for one generation. */
+  /**
+   * Makes the transformer ready for one generation. Close it, and do not use it after this model is
+   * closed.
+   */
   Denoiser denoiser(DenoiseTask task);
 
   /**
@@ -88,6 +107,12 @@ public interface ImageModel extends AutoCloseable {
    * @param steps how many steps the schedule has
    */
   long workspaceBytes(ImageSize size, int batch, int steps);
+
+  /**
+   * How many bytes more than now the weights take when the largest part is loaded: 0 if all parts
+   * stay in memory.
+   */
+  long pendingBytes();
 
   @Override
   void close();

@@ -1,6 +1,5 @@
 package org.glance4j.model;
 
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -11,11 +10,12 @@ import org.bytedeco.pytorch.global.torch;
  * @param size of the picture
  * @param mean in the VAE's own scale, f32 [1, tokens, channels]
  * @param deviation the standard deviation, of the same shape
- * @param shift what the transformer's latents have less than the VAE's, before the scaling
- * @param scaling what the transformer's latents are multiplied by
+ * @param shift what the transformer's latents have less than the VAE's, before the scaling, f32 [1,
+ *     1, channels]
+ * @param scaling what the transformer's latents are multiplied by, f32 [1, 1, channels]
  */
 public record PictureLatents(
-    ImageSize size, Tensor mean, Tensor deviation, double shift, double scaling)
+    ImageSize size, Tensor mean, Tensor deviation, Tensor shift, Tensor scaling)
     implements AutoCloseable {
   /**
    * Draws latents: {@code (mean + deviation * noise - shift) * scaling}.
@@ -35,12 +35,14 @@ public record PictureLatents(
   }
 
   private Tensor scaled(Tensor z) {
-    return z.sub(new Scalar(shift)).mul_(new Scalar(scaling));
+    return z.sub(shift).mul_(scaling);
   }
 
   @Override
   public void close() {
     mean.close();
     deviation.close();
+    shift.close();
+    scaling.close();
   }
 }

@@ -47,7 +47,7 @@ public final class Trajectory {
       try (PointerScope scope = new PointerScope()) {
         Step step = steps.get(i);
         Velocity velocity = denoiser.velocity(i, latents);
-        visitor.at(i, step, latents, velocity.combined(step.cfg(cfg.scale())));
+        visitor.at(i, step, latents, velocity.combined(cfg.at(step.cfg(cfg.scale()))));
         flowStep.update(
             latents,
             velocity.positive(),

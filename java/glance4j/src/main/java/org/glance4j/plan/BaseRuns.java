@@ -26,6 +26,7 @@ final class BaseRuns implements AutoCloseable {
   private final FlowStep flowStep;
   private final PlanInputs inputs;
   private final Runnable stopCheck;
+  private final Cfg cfg;
   private final @Nullable Conditioning negative;
   private final List<Conditioning> prompts = new ArrayList<>();
 
@@ -39,13 +40,24 @@ final class BaseRuns implements AutoCloseable {
     this.flowStep = flowStep;
     this.inputs = inputs;
     this.stopCheck = stopCheck;
-    this.negative = isGuided() ? model.encode("", model.defaultTextTokens()) : null;
+    this.cfg = model.cfg(inputs.cfg());
+    this.negative =
+        isGuided() ? model.encode(model.emptyPrompt(), model.defaultTextTokens()) : null;
   }
 
-  /** Encodes prompt p; they come in order. */
-  void encode(int p) {
-    stopCheck.run();
-    prompts.add(model.encode(inputs.prompts().get(p), model.defaultTextTokens()));
+  /**
+   * Encodes the prompts, all of them before the transformer runs, with which that may take turns.
+   */
+  void encode() {
+    for (String prompt : inputs.prompts()) {
+      stopCheck.run();
+      prompts.add(model.encode(prompt, model.defaultTextTokens()));
+    }
+  }
+
+  /** How CFG combines velocities; its scale is the one planned for. */
+  Cfg cfg() {
+    return cfg;
   }
 
   /** Whether there is CFG. */
@@ -61,7 +73,7 @@ final class BaseRuns implements AutoCloseable {
     return model.noise(inputs.seed() + p, inputs.size());
   }
 
-  /** For prompt p. */
+  /** For prompt p; to be closed. */
   Denoiser denoiser(int p, List<Step> steps) {
     Schedule schedule = new Schedule("planning", steps);
     return model.denoiser(
@@ -84,7 +96,7 @@ final class BaseRuns implements AutoCloseable {
   /** Walks prompt p along {@code schedule}, whose steps are the first of the denoiser's. */
   KeptRun keep(int p, Denoiser denoiser, GuidedSigmas schedule) {
     Tensor latents = noise(p);
-    KeptRun kept = new KeptRun(schedule, latents, isGuided());
+    KeptRun kept = new KeptRun(schedule, latents, cfg);
     List<Step> steps = steps(schedule);
     for (int i = 0; i < steps.size(); i++) {
       try (PointerScope scope = new PointerScope()) {
@@ -110,12 +122,11 @@ final class BaseRuns implements AutoCloseable {
   }
 
   private void update(Tensor latents, Velocity velocity, Step step) {
-    Cfg cfg = isGuided() ? Cfg.plain(step.cfg(1)) : Cfg.NONE;
     flowStep.update(
         latents,
         velocity.positive(),
         velocity.negative(),
-        cfg,
+        cfg.at(step.cfg(1)),
         step.sigma(),
         step.nextSigma(),
         null);

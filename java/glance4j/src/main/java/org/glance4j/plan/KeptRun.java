@@ -7,6 +7,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.Cfg;
 import org.glance4j.model.Velocity;
 import org.jspecify.annotations.Nullable;
 
@@ -15,9 +16,13 @@ import org.jspecify.annotations.Nullable;
  * thread.
  */
 final class KeptRun {
+  /** The least difference of two guidances that says how the velocity changes with it. */
+  private static final float CFG_NUDGE = 0.1f;
+
   private final GuidedSigmas schedule;
   private final Tensor states;
   private final Tensor velocities;
+  private final Cfg cfg;
   private final @Nullable Tensor contrasts;
 
   /**
@@ -25,32 +30,46 @@ final class KeptRun {
    *
    * @param schedule stays as it is
    * @param latents of the walk's shape, f32
-   * @param guided whether its velocities have a negative part
+   * @param cfg how its velocities are combined; {@link Cfg#NONE} if they have no negative part
    */
-  KeptRun(GuidedSigmas schedule, Tensor latents, boolean guided) {
+  KeptRun(GuidedSigmas schedule, Tensor latents, Cfg cfg) {
     this.schedule = schedule;
     this.states = latents.new_empty(steps() + 1, latents.numel());
     this.velocities = latents.new_empty(steps(), latents.numel());
-    this.contrasts = guided ? latents.new_empty(steps(), latents.numel()) : null;
+    this.cfg = cfg;
+    this.contrasts =
+        cfg.mode() == Cfg.Mode.NONE ? null : latents.new_empty(steps(), latents.numel());
   }
 
   /** Keeps where step {@code index} starts and along which velocity it goes. */
   void put(int index, Tensor latents, Velocity velocity) {
     states.select(0, index).copy_(latents.view(-1));
-    Tensor combined = velocity.combined(schedule.cfgs()[index]);
+    float scale = schedule.cfgs()[index];
+    Tensor combined = velocity.combined(cfg.at(scale));
     velocities.select(0, index).copy_(combined.reshape(-1));
     if (contrasts != null) {
-      contrasts.select(0, index).copy_(contrast(velocity).reshape(-1));
+      Tensor contrast = contrast(velocity, cfg, scale, scale + CFG_NUDGE);
+      contrasts.select(0, index).copy_(contrast.reshape(-1));
     }
   }
 
-  /** By how much the velocity grows with the guidance: {@code v_pos - v_neg}. */
-  static Tensor contrast(Velocity velocity) {
+  /**
+   * By how much the velocity grows with the guidance: {@code v_pos - v_neg}, or where it does not
+   * grow evenly the mean between two guidances.
+   */
+  static Tensor contrast(Velocity velocity, Cfg cfg, float from, float to) {
     Tensor negative = velocity.negative();
     if (negative == null) {
       throw new IllegalStateException("no contrast without CFG");
     }
-    return velocity.positive().sub(negative);
+    if (cfg.mode() == Cfg.Mode.PLAIN) {
+      return velocity.positive().sub(negative);
+    }
+    float end = Math.max(to, from + CFG_NUDGE);
+    return velocity
+        .combined(cfg.at(end))
+        .sub(velocity.combined(cfg.at(from)))
+        .div(new Scalar(end - from));
   }
 
   /** Keeps where the walk ends. */

@@ -47,10 +47,11 @@ final class PlanningRuns implements PlanRefiner.Runs, AutoCloseable {
     int nodes = fine.sigmas().length;
     double[][] jumpErrors = new double[nodes][nodes];
     double[] curvature = new double[fine.steps() - 1];
+    base.encode();
     for (int p = 0; p < count; p++) {
-      base.encode(p);
-      try (PointerScope scope = new PointerScope()) {
-        KeptRun run = base.keep(p, base.denoiser(p, base.steps(fine)), fine);
+      try (PointerScope scope = new PointerScope();
+          Denoiser denoiser = base.denoiser(p, base.steps(fine))) {
+        KeptRun run = base.keep(p, denoiser, fine);
         double norm = run.end().norm().item_double();
         Tensor path = ownCfg ? run.states() : run.end().unsqueeze(0).clone();
         Goal goal = new Goal(fine.sigmas(), path.retainReference(), 1 / (norm * norm * count));
@@ -73,9 +74,9 @@ final class PlanningRuns implements PlanRefiner.Runs, AutoCloseable {
     double sum = 0;
     for (int p = 0; p < count; p++) {
       Goal goal = goals.get(p);
-      try (PointerScope scope = new PointerScope()) {
-        List<Step> steps = base.steps(schedule);
-        Denoiser denoiser = base.denoiser(p, steps);
+      List<Step> steps = base.steps(schedule);
+      try (PointerScope scope = new PointerScope();
+          Denoiser denoiser = base.denoiser(p, steps)) {
         Tensor latents = base.noise(p);
         for (int i = 0; i < steps.size(); i++) {
           base.advance(denoiser, i, steps.get(i), latents);
@@ -141,9 +142,10 @@ final class PlanningRuns implements PlanRefiner.Runs, AutoCloseable {
       double square = 0;
       for (int p = 0; p < count; p++) {
         Goal goal = goals.get(p);
-        Velocity velocity = base.velocity(base.denoiser(p, steps), 0, latents.get(p));
+        Velocity velocity = velocity(p, steps, latents.get(p));
         Tensor end = latents.get(p).add_(velocity.positive().mul(length));
-        Tensor direction = KeptRun.contrast(velocity).to(ScalarType.Float).mul(length);
+        Tensor slope = KeptRun.contrast(velocity, base.cfg(), 1, cfg);
+        Tensor direction = slope.to(ScalarType.Float).mul(length);
         Tensor flat = direction.reshape(-1);
         along += goal.weight() * flat.dot(goal.at(nextSigma).sub(end.view(-1))).item_double();
         square += goal.weight() * flat.dot(flat).item_double();
@@ -155,6 +157,12 @@ final class PlanningRuns implements PlanRefiner.Runs, AutoCloseable {
         latents.get(p).add_(directions.get(p).mul(new Scalar(fitted - 1)));
       }
       return fitted;
+    }
+  }
+
+  private Velocity velocity(int p, List<Step> steps, Tensor latents) {
+    try (Denoiser denoiser = base.denoiser(p, steps)) {
+      return base.velocity(denoiser, 0, latents);
     }
   }
 

@@ -72,6 +72,7 @@ public final class SchedulePlanner {
   private final long seed;
   private final int rounds;
   private final boolean plainCfg;
+  private final @Nullable Boolean keepResident;
   private final DType dtype;
   private final Backend backend;
   private final PlanListener listener;
@@ -88,6 +89,7 @@ public final class SchedulePlanner {
     this.seed = builder.seed;
     this.rounds = builder.rounds;
     this.plainCfg = builder.plainCfg;
+    this.keepResident = builder.keepResident;
     this.dtype = builder.dtype;
     this.backend = builder.backend;
     this.listener = builder.listener;
@@ -127,7 +129,7 @@ public final class SchedulePlanner {
   public SchedulePlan plan() {
     NativeRuntime.initialize();
     FlowStep flowStep = FlowStep.on(backend, FlowStep.Rounding.ONCE);
-    try (ImageModel model = ImageModels.open(modelFolder, dtype, flowStep.backend());
+    try (ImageModel model = ImageModels.open(modelFolder, dtype, flowStep.backend(), keepResident);
         InferenceMode inference = new InferenceMode(true);
         PointerScope scope = new PointerScope()) {
       ImageSize own = model.defaultSize();
@@ -163,6 +165,7 @@ public final class SchedulePlanner {
     private long seed;
     private int rounds = 6;
     private boolean plainCfg;
+    private @Nullable Boolean keepResident;
     private DType dtype = DType.F32;
     private Backend backend = Backend.AUTO;
     private PlanListener listener = (activity, done, total) -> {};
@@ -230,6 +233,12 @@ public final class SchedulePlanner {
      */
     public Builder plainCfg(boolean value) {
       this.plainCfg = value;
+      return this;
+    }
+
+    /** See {@link org.glance4j.GlanceOptions#keepResident()}; default null. */
+    public Builder keepResident(@Nullable Boolean value) {
+      this.keepResident = value;
       return this;
     }
 

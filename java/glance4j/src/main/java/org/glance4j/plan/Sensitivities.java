@@ -62,7 +62,12 @@ final class Sensitivities {
    * from {@code goal}: f64 [unknowns + 1, values].
    */
   Tensor of(int p, Tensor goal) {
-    Denoiser denoiser = base.denoiser(p, steps);
+    try (Denoiser denoiser = base.denoiser(p, steps)) {
+      return of(p, goal, denoiser);
+    }
+  }
+
+  private Tensor of(int p, Tensor goal, Denoiser denoiser) {
     KeptRun run = base.keep(p, denoiser, schedule);
     Tensor end = run.end();
     Tensor rows = end.new_empty(unknowns() + 1, end.numel()).to(ScalarType.Double);

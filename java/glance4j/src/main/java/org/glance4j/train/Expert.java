@@ -6,9 +6,12 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Cfg;
 import org.glance4j.model.DenoiseTask;
+import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
+import org.glance4j.model.Velocity;
 import org.glance4j.schedule.Schedule;
 
 /** The training of one adapter on a frozen model: forward, backward, clip, AdamW. */
@@ -43,9 +46,7 @@ final class Expert {
     double loss = 0;
     for (int i = 0; i < recipe.batch(); i++) {
       try (PointerScope scope = new PointerScope()) {
-        Tensor part = loss(examples.at(index, i, adapter)).div(new Scalar(recipe.batch()));
-        loss += part.item_double();
-        part.backward();
+        loss += backward(examples.at(index, i, adapter));
       }
     }
     requireFinite(index, loss);
@@ -62,8 +63,8 @@ final class Expert {
     }
   }
 
-  /** The weighted mean square of {@code prediction - target}, with its graph. */
-  private Tensor loss(Example example) {
+  /** Adds to the adapter's gradients those of an example's share of the loss, which it returns. */
+  private double backward(Example example) {
     DenoiseTask task =
         new DenoiseTask(
             example.prompt(),
@@ -72,11 +73,20 @@ final class Expert {
             recipe.guidance(),
             new Schedule("training", List.of(example.step())),
             adapter.mixes());
-    Tensor velocity =
-        model
-            .denoiser(task)
-            .velocity(0, example.latents())
-            .combined(example.step().cfg((float) recipe.studentCfg()));
+    // The backward pass needs the transformer too.
+    try (Denoiser denoiser = model.denoiser(task)) {
+      Tensor loss =
+          loss(example, denoiser.velocity(0, example.latents())).div(new Scalar(recipe.batch()));
+      double value = loss.item_double();
+      loss.backward();
+      return value;
+    }
+  }
+
+  /** The weighted mean square of {@code prediction - target}, with its graph. */
+  private Tensor loss(Example example, Velocity prediction) {
+    Cfg cfg = model.cfg(recipe.studentCfg());
+    Tensor velocity = prediction.combined(cfg.at(example.step().cfg(cfg.scale())));
     return torch
         .mse_loss(velocity.to(ScalarType.Float), example.target())
         .mul(new Scalar(example.weight()));

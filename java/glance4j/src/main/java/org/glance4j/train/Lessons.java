@@ -8,7 +8,6 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.Backend;
-import org.glance4j.kernel.Cfg;
 import org.glance4j.kernel.FlowStep;
 import org.glance4j.model.Conditioning;
 import org.glance4j.model.ImageModel;
@@ -61,7 +60,7 @@ final class Lessons implements AutoCloseable {
     try (PointerScope scope = new PointerScope();
         NoGradGuard noGrad = new NoGradGuard()) {
       trainer.captions().forEach(caption -> encoded.add(encode(caption)));
-      negative = recipe.cfg() > 1 ? encode("") : null;
+      negative = recipe.cfg() > 1 ? encode(model.emptyPrompt()) : null;
       if (negative != null) {
         encoded.add(negative);
       }
@@ -99,7 +98,7 @@ final class Lessons implements AutoCloseable {
                 recipe.guidance(),
                 encoded.get(i % captions),
                 negative,
-                cfg(recipe.cfg()),
+                model.cfg(recipe.cfg()),
                 base,
                 sigmas,
                 model.noise(seed, size));
@@ -111,10 +110,6 @@ final class Lessons implements AutoCloseable {
         listener.onTrajectory(i + 1, captions * recipe.noises());
       }
     }
-  }
-
-  private static Cfg cfg(double scale) {
-    return scale > 1 ? Cfg.plain((float) scale) : Cfg.NONE;
   }
 
   /** Where {@code role}'s examples come from. */
@@ -147,7 +142,7 @@ final class Lessons implements AutoCloseable {
         flowStep,
         recipe.guidance(),
         cfg > 1 ? negative : null,
-        cfg(cfg),
+        model.cfg(cfg),
         steps,
         List.copyOf(starts));
   }

@@ -42,6 +42,7 @@ public final class OneSampleTrainer {
   private final Backend backend;
   private final int threads;
   private final boolean checkpointing;
+  private final boolean keepResident;
   private final int saveEvery;
   private final @Nullable TrainingListener listener;
   private volatile boolean cancelled;
@@ -56,6 +57,7 @@ public final class OneSampleTrainer {
     this.backend = builder.backend;
     this.threads = builder.threads;
     this.checkpointing = builder.checkpointing;
+    this.keepResident = builder.keepResident;
     this.saveEvery = builder.saveEvery;
     this.listener = builder.listener;
     requireSample();
@@ -104,7 +106,7 @@ public final class OneSampleTrainer {
 
   /** About how many bytes of memory {@link #train()} needs, the process as a whole. */
   public long requiredBytes() {
-    return TrainingMemory.bytes(modelFolder(), recipe, dtype, checkpointing);
+    return TrainingMemory.bytes(modelFolder(), recipe, dtype, checkpointing, keepResident);
   }
 
   /** Stops {@link #train()} before its next step; what is learnt so far is saved. */
@@ -160,6 +162,10 @@ public final class OneSampleTrainer {
     return checkpointing;
   }
 
+  boolean keepResident() {
+    return keepResident;
+  }
+
   int saveEvery() {
     return saveEvery;
   }
@@ -186,6 +192,7 @@ public final class OneSampleTrainer {
     private Backend backend = Backend.AUTO;
     private int threads;
     private boolean checkpointing;
+    private boolean keepResident;
     private int saveEvery = 10;
     private @Nullable TrainingListener listener;
 
@@ -258,6 +265,15 @@ public final class OneSampleTrainer {
      */
     public Builder checkpointing(boolean value) {
       this.checkpointing = value;
+      return this;
+    }
+
+    /**
+     * True to keep the text encoders in memory while the transformer trains. Default false: they
+     * are needed only before, and closing them costs no time.
+     */
+    public Builder keepResident(boolean value) {
+      this.keepResident = value;
       return this;
     }
 

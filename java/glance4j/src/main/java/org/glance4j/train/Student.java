@@ -7,6 +7,7 @@ import org.glance4j.kernel.Cfg;
 import org.glance4j.kernel.FlowStep;
 import org.glance4j.model.Conditioning;
 import org.glance4j.model.DenoiseTask;
+import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.Trajectory;
@@ -55,8 +56,10 @@ record Student(
               guidance,
               new Schedule("student", walked),
               adapter.mixes());
-      Trajectory.walk(
-          model.denoiser(task), walked, flowStep, cfg, latents, (index, step, at, velocity) -> {});
+      try (Denoiser denoiser = model.denoiser(task)) {
+        Trajectory.walk(
+            denoiser, walked, flowStep, cfg, latents, (index, step, at, velocity) -> {});
+      }
       return latents;
     }
   }

@@ -11,6 +11,7 @@ import org.glance4j.kernel.Cfg;
 import org.glance4j.kernel.FlowStep;
 import org.glance4j.model.Conditioning;
 import org.glance4j.model.DenoiseTask;
+import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.Trajectory;
@@ -52,11 +53,12 @@ record TeacherPath(Conditioning prompt, List<Tensor> points) implements AutoClos
       float[] student,
       Tensor noise) {
     List<Tensor> points = new ArrayList<>();
+    DenoiseTask task = new DenoiseTask(prompt, negative, size, guidance, teacher, Map.of());
     try (PointerScope scope = new PointerScope();
-        NoGradGuard noGrad = new NoGradGuard()) {
-      DenoiseTask task = new DenoiseTask(prompt, negative, size, guidance, teacher, Map.of());
+        NoGradGuard noGrad = new NoGradGuard();
+        Denoiser denoiser = model.denoiser(task)) {
       Trajectory.walk(
-          model.denoiser(task),
+          denoiser,
           teacher.steps(),
           flowStep,
           cfg,

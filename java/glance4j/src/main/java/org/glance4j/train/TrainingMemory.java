@@ -13,10 +13,12 @@ final class TrainingMemory {
   private TrainingMemory() {}
 
   /** About how many bytes, the process as a whole, at the model's own picture size. */
-  static long bytes(Path model, TrainingRecipe recipe, DType dtype, boolean checkpointing) {
+  static long bytes(
+      Path model, TrainingRecipe recipe, DType dtype, boolean checkpointing, boolean keepResident) {
     ImageSize size = ImageModels.defaultSize(model);
     int batch = recipe.studentCfg() > 1 ? 2 : 1;
     return PROCESS_BYTES
-        + ImageModels.trainingBytes(model, dtype, size, recipe.rank(), batch, checkpointing);
+        + ImageModels.trainingBytes(
+            model, dtype, size, recipe.rank(), batch, checkpointing, keepResident);
   }
 }

@@ -1,7 +1,10 @@
 package org.glance4j.train;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import org.glance4j.ImageModels;
+import org.glance4j.model.ModelFamily;
 import org.glance4j.schedule.ScheduleSpec;
 
 /**
@@ -95,6 +98,24 @@ public record TrainingRecipe(
   /** A builder that starts from the recommended recipe for {@code target}. */
   public static Builder builder(TrainingTarget target) {
     return new Builder(target);
+  }
+
+  /**
+   * As {@link #builder(TrainingTarget)}, with what the published recipe has of its own for the
+   * family of the model in {@code model}.
+   *
+   * @throws org.glance4j.ModelFormatException if it is no model folder
+   */
+  public static Builder builder(TrainingTarget target, Path model) {
+    Builder builder = builder(target);
+    if (target.needsPicture()) {
+      ModelFamily.PublishedTraining published = ImageModels.family(model).publishedTraining();
+      builder
+          .rank(published.rank())
+          .alpha(published.alpha())
+          .learningRate(published.learningRate());
+    }
+    return builder;
   }
 
   /** The learning rate of a step, from 0. */

@@ -51,7 +51,11 @@ final class TrainingRun {
     try (TrainingState state = new TrainingState(output.resolve(STATE_FILE), fingerprint);
         ImageModel model =
             ImageModels.openForTraining(
-                folder, trainer.dtype(), trainer.backend(), trainer.checkpointing());
+                folder,
+                trainer.dtype(),
+                trainer.backend(),
+                trainer.checkpointing(),
+                trainer.keepResident());
         Lessons lessons = lessons(model, picture)) {
       for (ExpertRole role : roles) {
         train(role, model, lessons, state, fingerprint);

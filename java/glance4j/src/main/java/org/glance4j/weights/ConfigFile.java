@@ -179,6 +179,30 @@ public final class ConfigFile {
     return List.copyOf(values);
   }
 
+  /** The value of {@code key} as a list of finite numbers. */
+  public List<Double> numbers(String key) {
+    List<Double> values = new ArrayList<>();
+    for (JsonNode item : array(key)) {
+      if (!item.isNumber() || !Double.isFinite(item.doubleValue())) {
+        throw wrongType(key, root.get(key), "a list of finite numbers");
+      }
+      values.add(item.doubleValue());
+    }
+    return List.copyOf(values);
+  }
+
+  /** The value of {@code key} as a list of booleans. */
+  public List<Boolean> bools(String key) {
+    List<Boolean> values = new ArrayList<>();
+    for (JsonNode item : array(key)) {
+      if (!item.isBoolean()) {
+        throw wrongType(key, root.get(key), "a list of true and false");
+      }
+      values.add(item.booleanValue());
+    }
+    return List.copyOf(values);
+  }
+
   /** The value of {@code key} as a list of strings. */
   public List<String> strings(String key) {
     List<String> values = new ArrayList<>();

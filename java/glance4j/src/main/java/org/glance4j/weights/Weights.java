@@ -11,9 +11,15 @@ import java.util.Set;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.DeviceOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.DeviceType;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The weights of one model component: a folder's single safetensors file, or its shards and their
@@ -26,7 +32,13 @@ import org.glance4j.ModelFormatException;
  * <p>Thread-safe. Filled by one thread while a model is built; after that only read.
  */
 public final class Weights implements AutoCloseable {
-  private record Source(SafetensorsFile file, TensorInfo info) {}
+  /**
+   * Where a tensor comes from.
+   *
+   * @param file null if the weights are only described
+   */
+  private record Source(
+      SafetensorsHeader header, TensorInfo info, @Nullable SafetensorsFile file) {}
 
   private final Path folder;
   private final Path origin;
@@ -40,12 +52,16 @@ public final class Weights implements AutoCloseable {
   private Predicate<String> ignored = name -> false;
   private boolean closed;
 
-  /** Maps every file, or none if one of them cannot be mapped. */
-  Weights(Path folder, WeightFiles weightFiles, ScalarType dtype, UnaryOperator<Tensor> placement) {
+  private Weights(Path folder, Path origin, ScalarType dtype, UnaryOperator<Tensor> placement) {
     this.folder = folder;
-    this.origin = weightFiles.origin();
+    this.origin = origin;
     this.dtype = dtype;
     this.placement = placement;
+  }
+
+  /** Maps every file, or none if one of them cannot be mapped. */
+  Weights(Path folder, WeightFiles weightFiles, ScalarType dtype, UnaryOperator<Tensor> placement) {
+    this(folder, weightFiles.origin(), dtype, placement);
     try {
       weightFiles.headers().forEach(this::map);
     } catch (RuntimeException | Error e) {
@@ -86,6 +102,21 @@ public final class Weights implements AutoCloseable {
     return new Weights(file, WeightFiles.of(file), dtype, UnaryOperator.identity());
   }
 
+  /**
+   * As {@link #open(Path, ScalarType)}, from the headers alone: the tensors have type and shape but
+   * no values (LibTorch's device {@code meta}) and take no memory. A component built of them is
+   * checked against its files in all but the values, and can compute nothing.
+   *
+   * @throws ModelFormatException as {@link #open(Path, ScalarType)}
+   */
+  public static Weights describe(Path folder, ScalarType dtype) {
+    requireModelType(dtype);
+    WeightFiles files = WeightFiles.in(folder);
+    Weights weights = new Weights(folder, files.origin(), dtype, UnaryOperator.identity());
+    files.headers().forEach(header -> weights.add(header, null));
+    return weights;
+  }
+
   private static void requireModelType(ScalarType dtype) {
     switch (dtype) {
       case Float, BFloat16, Half, Double -> {}
@@ -98,7 +129,11 @@ public final class Weights implements AutoCloseable {
   private void map(SafetensorsHeader header) {
     SafetensorsFile file = SafetensorsFile.map(header);
     files.add(file);
-    file.tensors().forEach((name, info) -> sources.put(name, new Source(file, info)));
+    add(header, file);
+  }
+
+  private void add(SafetensorsHeader header, @Nullable SafetensorsFile file) {
+    header.tensors().forEach((name, info) -> sources.put(name, new Source(header, info, file)));
   }
 
   /** The folder these weights came from, or the file given to {@link #openFile}. */
@@ -179,10 +214,22 @@ public final class Weights implements AutoCloseable {
               + "; these weights belong to another configuration");
     }
     try (PointerScope scope = new PointerScope()) {
-      Tensor tensor = keep(source.file().load(source.info().name(), dtype));
+      Tensor tensor = keep(load(source));
       taken.add(source);
       return tensor;
     }
+  }
+
+  private Tensor load(Source source) {
+    TensorInfo info = source.info();
+    if (source.file() != null) {
+      return source.file().load(info.name(), dtype);
+    }
+    ScalarType type = SafetensorsDtype.isFloating(info.dtype()) ? dtype : info.dtype();
+    return torch.empty(
+        info.sizes(),
+        new TensorOptions(type).device(new DeviceOptional(new Device(DeviceType.Meta))),
+        null);
   }
 
   /**
@@ -236,7 +283,7 @@ public final class Weights implements AutoCloseable {
   }
 
   private static ModelFormatException error(Source source, String reason) {
-    return ModelFormatException.in(source.file().header().file(), source.info().name(), reason);
+    return ModelFormatException.in(source.header().file(), source.info().name(), reason);
   }
 
   /**

@@ -51,7 +51,7 @@ class BundledModelTest {
     assumeTrue(Files.isDirectory(MODEL));
     manifest = Reference.readJson("glance-tiny/manifest.json");
     transformer = FluxTransformer.open(MODEL.resolve("transformer"), ScalarType.Float, backend);
-    vae = AutoencoderKl.open(MODEL.resolve("vae"), backend::place);
+    vae = AutoencoderKl.open(MODEL.resolve("vae"), backend);
     where = backend;
   }
 

@@ -1,5 +1,7 @@
 package org.glance4j.model;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -7,9 +9,12 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 
 /** Copies of model folders with something changed. */
@@ -42,6 +47,28 @@ public final class TestFolders {
       assumeFalse(node.equals(root.get(key)), key + " is " + value + " in this folder");
       root.set(key, node);
       Files.write(config, JSON.writeValueAsBytes(root));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Replaces parts of tensors' names in a safetensors file; each must be there. */
+  public static void renameTensors(Path file, Map<String, String> names) {
+    try {
+      // 8 bytes of length, JSON, then the data, which stays as it is.
+      ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
+      byte[] json = new byte[(int) bytes.getLong()];
+      bytes.get(json);
+      String header = new String(json, UTF_8);
+      for (Map.Entry<String, String> name : names.entrySet()) {
+        assertTrue(header.contains(name.getKey()), name.getKey());
+        header = header.replace(name.getKey(), name.getValue());
+      }
+      // The data must stay aligned.
+      byte[] renamed = header.concat(" ".repeat(8 - header.length() % 8)).getBytes(UTF_8);
+      ByteBuffer out = ByteBuffer.allocate(8 + renamed.length + bytes.remaining());
+      out.order(ByteOrder.LITTLE_ENDIAN).putLong(renamed.length).put(renamed).put(bytes);
+      Files.write(file, out.array());
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

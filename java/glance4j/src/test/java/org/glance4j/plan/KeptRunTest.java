@@ -9,6 +9,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.Cfg;
 import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.model.Velocity;
 import org.junit.jupiter.api.Test;
@@ -49,7 +50,7 @@ class KeptRunTest {
       }
     }
     try (PointerScope scope = new PointerScope()) {
-      KeptRun run = new KeptRun(GuidedSigmas.with(CFG, SIGMAS), latents(states[0]), true);
+      KeptRun run = new KeptRun(GuidedSigmas.with(CFG, SIGMAS), latents(states[0]), Cfg.plain(CFG));
       for (int j = 0; j < 4; j++) {
         run.put(j, latents(states[j]), new Velocity(latents(positive[j]), latents(negative[j])));
       }
@@ -86,7 +87,7 @@ class KeptRunTest {
     float[][] values = rows(new Random(4), 3);
     try (PointerScope scope = new PointerScope()) {
       GuidedSigmas schedule = GuidedSigmas.with(1, new float[] {1, 0.5f, 0});
-      KeptRun run = new KeptRun(schedule, latents(values[0]), false);
+      KeptRun run = new KeptRun(schedule, latents(values[0]), Cfg.NONE);
       run.put(0, latents(values[0]), new Velocity(latents(values[1]), null));
       run.putEnd(latents(values[2]));
       assertThrows(IllegalStateException.class, () -> run.guided(0, 1));

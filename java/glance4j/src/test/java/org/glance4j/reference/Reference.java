@@ -10,12 +10,12 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A folder of reference data: {@code -Dglance.reference=DIR}, by default the one in this module.
- * Tests walk its manifest and skip what it does not have.
+ * A folder of reference data: {@code -Dglance.reference=DIR}, by default the one in this module, as
+ * the build has unpacked it. Tests walk its manifest and skip what it does not have.
  */
 public final class Reference {
   private static final Path ROOT =
-      Path.of(System.getProperty("glance.reference", "src/test/reference")).toAbsolutePath();
+      Path.of(System.getProperty("glance.reference", "target/reference")).toAbsolutePath();
   private static final JsonNode MANIFEST = readJson("manifest.json");
 
   private Reference() {}

@@ -111,6 +111,17 @@ class OneSampleTrainerTest {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(TrainingTarget.class)
+  void residentPartsChangeNoByte(TrainingTarget target) throws IOException {
+    TrainingRecipe recipe = recipe(target).cfg(target == TrainingTarget.FLOW ? 1 : 3.5).build();
+    OneSampleTrainer turns = trainer(recipe, "turns").build();
+    OneSampleTrainer resident = trainer(recipe, "resident").keepResident(true).build();
+    assertTrue(turns.requiredBytes() < resident.requiredBytes());
+    Path one = turns.train().fast();
+    assertArrayEquals(Files.readAllBytes(one), Files.readAllBytes(resident.train().fast()));
+  }
+
   private static List<Double> losses(TrainingResult result, Phase phase) {
     return Objects.requireNonNull(result.losses().get(phase));
   }

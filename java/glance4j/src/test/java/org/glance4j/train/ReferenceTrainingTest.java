@@ -69,7 +69,7 @@ class ReferenceTrainingTest {
     try (Goldens goldens = Reference.goldens("flux_train");
         ImageModel model =
             ImageModels.openForTraining(
-                Reference.path("flux-tiny-random"), DType.F32, backend, checkpointing);
+                Reference.path("flux-tiny-random"), DType.F32, backend, checkpointing, false);
         PointerScope scope = new PointerScope()) {
       JsonNode config = goldens.entry().path("config");
       TrainingRecipe recipe = recipe(config);

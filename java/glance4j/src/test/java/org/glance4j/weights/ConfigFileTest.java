@@ -36,7 +36,8 @@ class ConfigFileTest {
         read(
             """
             {"_class_name": "C", "i": -3, "n": 2, "x": 1e-5, "b": true, "none": null, "s": "text",
-             "list": [4, 14, 14], "names": ["a"], "map": {"k": "v"}, "nulls": [null, null]}
+             "list": [4, 14, 14], "names": ["a"], "numbers": [1, -0.5],
+             "bools": [true, false], "map": {"k": "v"}, "nulls": [null, null]}
             """);
     config.requireClass("C");
     assertEquals(-3, config.integer("i"));
@@ -47,6 +48,8 @@ class ConfigFileTest {
     assertEquals("text", config.string("s"));
     assertEquals(List.of(4, 14, 14), config.positiveInts("list"));
     assertEquals(List.of("a"), config.strings("names"));
+    assertEquals(List.of(1.0, -0.5), config.numbers("numbers"));
+    assertEquals(List.of(true, false), config.bools("bools"));
     assertEquals(Map.of("k", "v"), config.stringMap("map"));
     assertTrue(config.isListOfNulls("nulls"));
     assertFalse(config.isListOfNulls("list"));
@@ -78,6 +81,9 @@ class ConfigFileTest {
         wrong("[3, 0]", c -> c.positiveInts("key")),
         wrong("[\"3\"]", c -> c.positiveInts("key")),
         wrong("[1]", c -> c.strings("key")),
+        wrong("[1, \"2\"]", c -> c.numbers("key")),
+        wrong("[1e999]", c -> c.numbers("key")),
+        wrong("[true, 1]", c -> c.bools("key")),
         wrong("{\"a\": 1}", c -> c.stringMap("key")),
         wrong("\"" + "long".repeat(99_999) + "\"", c -> c.integer("key")));
   }

@@ -86,7 +86,24 @@ public abstract class DiffusionTransformer implements AutoCloseable {
    */
   protected static <T extends DiffusionTransformer> T open(
       Path folder, Opening opening, Function<Source, T> build) {
-    Weights weights = Weights.open(folder, opening.dtype(), opening.backend().resolve()::place);
+    Backend backend = opening.backend().resolve();
+    return build(Weights.open(folder, opening.dtype(), backend::place), opening, build);
+  }
+
+  /**
+   * Checks a folder in all that {@link #open} does but the weights' values, and reads none: the
+   * result tells its linears, takes no memory and cannot run.
+   *
+   * @throws ModelFormatException as {@link #open}
+   */
+  protected static <T extends DiffusionTransformer> T describe(
+      Path folder, ScalarType dtype, Function<Source, T> build) {
+    Opening opening = Opening.merged(dtype, Backend.TORCH, AdapterMix.NONE);
+    return build(Weights.describe(folder, dtype), opening, build);
+  }
+
+  private static <T extends DiffusionTransformer> T build(
+      Weights weights, Opening opening, Function<Source, T> build) {
     Linears linears = new Linears(weights, opening.merged(), opening.backend(), opening.training());
     try {
       T model = build.apply(new Source(weights, linears, opening.checkpointing()));

@@ -1,7 +1,6 @@
 package org.glance4j.model.dit;
 
 import java.util.Arrays;
-import java.util.function.Function;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
@@ -11,47 +10,47 @@ import org.glance4j.kernel.Backend;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.PictureLatents;
 import org.glance4j.model.vae.LatentDistribution;
+import org.glance4j.model.vae.LatentScale;
 import org.glance4j.model.vae.Pixels;
+import org.glance4j.model.vae.Vae;
 
-/**
- * From a picture to the packed distribution of its latents.
- *
- * @param layout the latents of a picture's size
- * @param vae the VAE's encoder, from [1, 3, height, width] in [-1, 1]
- * @param shift what the transformer's latents have less than the VAE's, before the scaling
- * @param scaling what the transformer's latents are multiplied by
- * @param backend where the VAE computes
- */
-public record PictureEncoder(
-    Function<ImageSize, PackedLatents> layout,
-    Function<Tensor, LatentDistribution> vae,
-    double shift,
-    double scaling,
-    Backend backend) {
+/** From a picture to the packed distribution of its latents. */
+public final class PictureEncoder {
   private static final int CHANNELS = 3;
+
+  private PictureEncoder() {}
 
   /**
    * Encodes.
    *
+   * @param vae where {@code backend} computes
    * @param picture u8 [height, width, 3], both sides multiples of {@code multiple}
-   * @return what outlives the caller's scope
    */
-  public PictureLatents encode(Tensor picture, int multiple) {
+  public static PictureLatents encode(Vae vae, Backend backend, Tensor picture, int multiple) {
     ImageSize size = size(picture);
     size.requireMultipleOf(multiple);
-    PackedLatents packed = layout.apply(size);
+    PackedLatents layout =
+        PackedLatents.forImage(
+            vae.latentChannels(), vae.pixelsPerLatent(), size.height(), size.width());
     try (PointerScope scope = new PointerScope();
         NoGradGuard noGrad = new NoGradGuard()) {
       Tensor pixels = backend.place(Pixels.toUnitRange(picture.unsqueeze(0)));
-      LatentDistribution latents = vae.apply(pixels);
+      LatentDistribution latents = vae.encode(pixels);
       Tensor deviation = latents.logVariance().mul(new Scalar(0.5)).exp();
+      LatentScale scale = vae.latentScale();
       return new PictureLatents(
           size,
-          packed.pack(latents.mean()).retainReference(),
-          packed.pack(deviation).retainReference(),
-          shift,
-          scaling);
+          layout.pack(latents.mean()).retainReference(),
+          layout.pack(deviation).retainReference(),
+          packOne(scale.shiftOf(deviation)).retainReference(),
+          packOne(scale.scalingOf(deviation)).retainReference());
     }
+  }
+
+  /** One token of values that every pixel has: [1, channels, 1, 1] to [1, 1, channels * 4]. */
+  private static Tensor packOne(Tensor values) {
+    PackedLatents layout = new PackedLatents((int) values.size(1), 2, 2);
+    return layout.pack(values.expand(1, layout.channels(), 2, 2));
   }
 
   private static ImageSize size(Tensor picture) {

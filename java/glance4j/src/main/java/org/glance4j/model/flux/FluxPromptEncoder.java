@@ -2,11 +2,9 @@ package org.glance4j.model.flux;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.model.text.ClipTextEncoder;
@@ -25,17 +23,15 @@ public final class FluxPromptEncoder implements AutoCloseable {
   /** FLUX was trained with at most this many text tokens. */
   static final int MAX_TEXT_TOKENS = 512;
 
-  private final Tokenizer clipTokenizer;
-  private final ClipTextEncoder clip;
-  private final Tokenizer t5Tokenizer;
-  private final T5Encoder t5;
+  private final FluxTokenizers tokenizers;
+  private final FluxTextEncoders encoders;
 
-  private FluxPromptEncoder(
-      Tokenizer clipTokenizer, ClipTextEncoder clip, Tokenizer t5Tokenizer, T5Encoder t5) {
-    this.clipTokenizer = clipTokenizer;
-    this.clip = clip;
-    this.t5Tokenizer = t5Tokenizer;
-    this.t5 = t5;
+  /**
+   * @param tokenizers of the same model as the encoders
+   */
+  FluxPromptEncoder(FluxTokenizers tokenizers, FluxTextEncoders encoders) {
+    this.tokenizers = tokenizers;
+    this.encoders = encoders;
   }
 
   /**
@@ -56,44 +52,29 @@ public final class FluxPromptEncoder implements AutoCloseable {
    */
   public static FluxPromptEncoder open(
       Path modelFolder, ScalarType dtype, UnaryOperator<Tensor> placement) {
-    List<AutoCloseable> opened = new ArrayList<>();
+    FluxTokenizers tokenizers = FluxTokenizers.open(modelFolder);
     try {
-      Tokenizer clipTokenizer = Tokenizer.clip(modelFolder.resolve("tokenizer"));
-      opened.add(clipTokenizer);
-      Tokenizer t5Tokenizer = Tokenizer.t5(modelFolder.resolve("tokenizer_2"));
-      opened.add(t5Tokenizer);
-      ClipTextEncoder clip =
-          ClipTextEncoder.open(modelFolder.resolve("text_encoder"), dtype, placement);
-      opened.add(clip);
-      T5Encoder t5 = T5Encoder.open(modelFolder.resolve("text_encoder_2"), dtype, placement);
-      return new FluxPromptEncoder(clipTokenizer, clip, t5Tokenizer, t5);
-    } catch (RuntimeException e) {
-      opened.forEach(part -> closeAfter(e, part));
+      return new FluxPromptEncoder(
+          tokenizers, FluxTextEncoders.open(modelFolder, dtype, placement));
+    } catch (RuntimeException | Error e) {
+      tokenizers.close();
       throw e;
-    }
-  }
-
-  private static void closeAfter(RuntimeException cause, AutoCloseable part) {
-    try {
-      part.close();
-    } catch (Exception e) {
-      cause.addSuppressed(e);
     }
   }
 
   /** The text tokens to use where a request does not say: 512, or the tokenizer's limit below. */
   public int maxTextTokens() {
-    return Math.min(MAX_TEXT_TOKENS, t5Tokenizer.modelMaxLength());
+    return tokenizers.textTokens();
   }
 
   /** The length of a pooled vector. */
   public int pooledWidth() {
-    return clip.width();
+    return encoders.pooledWidth();
   }
 
   /** The length of a text token's vector. */
   public int textWidth() {
-    return t5.width();
+    return encoders.textWidth();
   }
 
   /**
@@ -128,29 +109,18 @@ public final class FluxPromptEncoder implements AutoCloseable {
     if (clipPrompts.isEmpty()) {
       throw new IllegalArgumentException("there is no prompt to encode");
     }
-    int clipTokens = Math.min(clip.maxTokens(), clipTokenizer.modelMaxLength());
-    List<TokenIds> clipIds = tokenize(clipTokenizer, clipPrompts, clipTokens);
-    List<TokenIds> t5Ids = tokenize(t5Tokenizer, t5Prompts, maxTextTokens);
-    Tensor pooled = clip.forward(batch("CLIP", clipIds, clip.vocabularySize())).pooled();
-    Tensor embeds = t5.forward(batch("T5", t5Ids, t5.vocabularySize()));
+    ClipTextEncoder clip = encoders.clip();
+    T5Encoder t5 = encoders.t5();
+    int clipTokens = Math.min(clip.maxTokens(), tokenizers.clip().modelMaxLength());
+    List<TokenIds> clipIds = tokenize(tokenizers.clip(), clipPrompts, clipTokens);
+    List<TokenIds> t5Ids = tokenize(tokenizers.t5(), t5Prompts, maxTextTokens);
+    Tensor pooled = clip.forward(TokenIds.batch("CLIP", clipIds, clip.vocabularySize())).pooled();
+    Tensor embeds = t5.forward(TokenIds.batch("T5", t5Ids, t5.vocabularySize()));
     return new PromptEmbedding(embeds, pooled, tokens(clipIds, t5Ids));
   }
 
   private static List<TokenIds> tokenize(Tokenizer tokenizer, List<String> prompts, int length) {
     return prompts.stream().map(prompt -> tokenizer.encode(prompt, length)).toList();
-  }
-
-  /** The ids as one tensor, [prompts, tokens]. */
-  private static Tensor batch(String encoder, List<TokenIds> prompts, int vocabularySize) {
-    long[] ids = prompts.stream().flatMapToLong(p -> Arrays.stream(p.ids())).toArray();
-    for (long id : ids) {
-      if (id >= vocabularySize) {
-        throw new ModelFormatException(
-            "the %s tokenizer gives id %d, but the encoder has %d embeddings; both must come from one model"
-                .formatted(encoder, id, vocabularySize));
-      }
-    }
-    return torch.tensor(ids).view(prompts.size(), -1);
   }
 
   private static List<PromptTokens> tokens(List<TokenIds> clip, List<TokenIds> t5) {
@@ -168,9 +138,7 @@ public final class FluxPromptEncoder implements AutoCloseable {
   /** Frees tokenizers and encoders. Idempotent. */
   @Override
   public void close() {
-    clipTokenizer.close();
-    t5Tokenizer.close();
-    clip.close();
-    t5.close();
+    tokenizers.close();
+    encoders.close();
   }
 }

@@ -105,6 +105,17 @@ public final class FluxTransformer extends DiffusionTransformer {
     return open(folder, Opening.training(dtype, backend, checkpointing));
   }
 
+  /**
+   * Checks a folder in all that {@link #open} does but the weights' values, and reads none: the
+   * result tells {@link #config()} and {@link #linears()}, takes no memory and cannot run.
+   *
+   * @throws ModelFormatException as {@link #open}
+   */
+  public static FluxTransformer describe(Path folder, ScalarType dtype) {
+    FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
+    return describe(folder, dtype, source -> of(config, source));
+  }
+
   private static FluxTransformer open(Path folder, Opening opening) {
     FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
     return open(folder, opening, source -> of(config, source));

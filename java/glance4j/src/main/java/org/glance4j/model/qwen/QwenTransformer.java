@@ -143,6 +143,17 @@ public final class QwenTransformer extends DiffusionTransformer {
     return open(folder, Opening.training(dtype, backend, checkpointing));
   }
 
+  /**
+   * Checks a folder in all that {@link #open} does but the weights' values, and reads none: the
+   * result tells {@link #config()} and {@link #linears()}, takes no memory and cannot run.
+   *
+   * @throws ModelFormatException as {@link #open}
+   */
+  public static QwenTransformer describe(Path folder, ScalarType dtype) {
+    QwenConfig config = QwenConfig.read(folder.resolve("config.json"));
+    return describe(folder, dtype, source -> of(config, source));
+  }
+
   private static QwenTransformer open(Path folder, Opening opening) {
     QwenConfig config = QwenConfig.read(folder.resolve("config.json"));
     return open(folder, opening, source -> of(config, source));

@@ -36,6 +36,11 @@ final class AddedTokens {
     return entries;
   }
 
+  /** True if {@code content} is an added token. */
+  boolean contains(String content) {
+    return ids.containsKey(content);
+  }
+
   /** The id of the added token {@code content}. */
   int id(String content) {
     Integer id = ids.get(content);

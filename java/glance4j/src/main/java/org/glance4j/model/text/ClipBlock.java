@@ -4,13 +4,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.glance4j.weights.Weights;
 
 /** One pre-norm block of CLIP's text transformer: causal attention, then a feed-forward network. */
-record ClipBlock(
-    Norm norm1,
-    SelfAttention attention,
-    Norm norm2,
-    Linear expand,
-    Activation activation,
-    Linear contract) {
+record ClipBlock(Norm norm1, SelfAttention attention, Norm norm2, FeedForward feedForward) {
 
   static ClipBlock load(Weights weights, String name, ClipConfig config) {
     int width = config.width();
@@ -25,14 +19,16 @@ record ClipBlock(
             config.heads(),
             1 / Math.sqrt((double) width / config.heads())),
         Norm.layer(weights, name + ".layer_norm2", width, config.epsilon()),
-        Linear.withBias(weights, name + ".mlp.fc1", width, config.innerWidth()),
-        config.activation(),
-        Linear.withBias(weights, name + ".mlp.fc2", config.innerWidth(), width));
+        new FeedForward(
+            Linear.withBias(weights, name + ".mlp.fc1", width, config.innerWidth()),
+            null,
+            config.activation(),
+            Linear.withBias(weights, name + ".mlp.fc2", config.innerWidth(), width)));
   }
 
   /** Updates the residual stream {@code x} in place: float32 [batch, tokens, width]. */
   void update(Tensor x) {
     x.add_(attention.causal(norm1.apply(x)));
-    x.add_(contract.apply(activation.apply(expand.apply(norm2.apply(x)))));
+    x.add_(feedForward.apply(norm2.apply(x)));
   }
 }

@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
@@ -69,8 +70,22 @@ public final class ClipTextEncoder implements AutoCloseable {
    */
   public static ClipTextEncoder open(
       Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
+    return open(folder, () -> Weights.open(folder, dtype, placement));
+  }
+
+  /**
+   * Checks a folder in all that {@link #open} does but the weights' values, and reads none: the
+   * result tells widths and limits, takes no memory and cannot run.
+   *
+   * @throws ModelFormatException as {@link #open}
+   */
+  public static ClipTextEncoder describe(Path folder, ScalarType dtype) {
+    return open(folder, () -> Weights.describe(folder, dtype));
+  }
+
+  private static ClipTextEncoder open(Path folder, Supplier<Weights> openWeights) {
     ClipConfig config = ClipConfig.read(ConfigFile.read(folder.resolve("config.json")));
-    Weights weights = Weights.open(folder, dtype, placement);
+    Weights weights = openWeights.get();
     try {
       return new ClipTextEncoder(config, weights);
     } catch (RuntimeException e) {

@@ -21,27 +21,35 @@ final class EngineJson {
       "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d"
           + "|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
 
+  /**
+   * How Qwen2 splits text: contractions; words with one mark or space before; digits, each alone;
+   * marks with a space before and the line ends behind; whitespace, whose last space goes with the
+   * word behind it.
+   */
+  private static final String QWEN2_WORDS =
+      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+          + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
   private EngineJson() {}
 
   /** CLIP: lower-case words, split into byte-level BPE pieces; a word's last piece is marked. */
   static String clip(BpeVocabulary vocabulary, String unknown, AddedTokens added) {
-    ObjectNode model = typed("BPE").put("unk_token", unknown);
-    model.put("continuing_subword_prefix", "").put("end_of_word_suffix", "</w>");
-    model.put("fuse_unk", false);
-    ObjectNode ids = model.putObject("vocab");
-    vocabulary.ids().forEach(ids::put);
-    ArrayNode merges = model.putArray("merges");
-    vocabulary.merges().forEach(m -> merges.addArray().add(m.left()).add(m.right()));
+    ObjectNode model = bpe(vocabulary, "</w>").put("unk_token", unknown);
 
     ObjectNode whitespace = typed("Replace").put("content", " ");
     whitespace.putObject("pattern").put("Regex", "\\s+");
     ObjectNode normalizer = sequence("normalizers", typed("NFC"), whitespace, typed("Lowercase"));
 
-    ObjectNode words = typed("Split").put("behavior", "Removed").put("invert", true);
-    words.putObject("pattern").put("Regex", CLIP_WORDS);
-    ObjectNode bytes = typed("ByteLevel").put("add_prefix_space", false);
-    bytes.put("trim_offsets", true).put("use_regex", true);
-    return tokenizer(normalizer, sequence("pretokenizers", words, bytes), model, added);
+    ObjectNode words = split(CLIP_WORDS, "Removed").put("invert", true);
+    ObjectNode steps = sequence("pretokenizers", words, bytes().put("use_regex", true));
+    return tokenizer(normalizer, steps, model, added);
+  }
+
+  /** Qwen2: words, as they are, split into byte-level BPE pieces. */
+  static String qwen2(BpeVocabulary vocabulary, AddedTokens added) {
+    ObjectNode words = split(QWEN2_WORDS, "Isolated").put("invert", false);
+    ObjectNode steps = sequence("pretokenizers", words, bytes().put("use_regex", false));
+    return tokenizer(typed("NFC"), steps, bpe(vocabulary, "").putNull("unk_token"), added);
   }
 
   /** T5: normalized, split at whitespace, each word begun by U+2581, split into unigram pieces. */
@@ -60,6 +68,26 @@ final class EngineJson {
     marks.put("prepend_scheme", "always").put("split", true);
     ObjectNode words = sequence("pretokenizers", typed("WhitespaceSplit"), marks);
     return tokenizer(normalizer, words, model, added);
+  }
+
+  private static ObjectNode bpe(BpeVocabulary vocabulary, String endOfWord) {
+    ObjectNode model = typed("BPE").put("fuse_unk", false);
+    model.put("continuing_subword_prefix", "").put("end_of_word_suffix", endOfWord);
+    ObjectNode ids = model.putObject("vocab");
+    vocabulary.ids().forEach(ids::put);
+    ArrayNode merges = model.putArray("merges");
+    vocabulary.merges().forEach(m -> merges.addArray().add(m.left()).add(m.right()));
+    return model;
+  }
+
+  private static ObjectNode split(String regex, String behavior) {
+    ObjectNode split = typed("Split").put("behavior", behavior);
+    split.putObject("pattern").put("Regex", regex);
+    return split;
+  }
+
+  private static ObjectNode bytes() {
+    return typed("ByteLevel").put("add_prefix_space", false).put("trim_offsets", true);
   }
 
   private static String tokenizer(

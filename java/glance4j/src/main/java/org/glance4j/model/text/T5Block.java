@@ -4,7 +4,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.glance4j.weights.Weights;
 
 /** One pre-norm block of T5's encoder: attention, then a feed-forward network. */
-record T5Block(Norm norm1, SelfAttention attention, Norm norm2, T5FeedForward feedForward) {
+record T5Block(Norm norm1, SelfAttention attention, Norm norm2, FeedForward feedForward) {
 
   static T5Block load(Weights weights, String name, T5Config config) {
     int width = config.width();
@@ -21,7 +21,18 @@ record T5Block(Norm norm1, SelfAttention attention, Norm norm2, T5FeedForward fe
             // T5's initialization makes up for the missing 1 / sqrt(headWidth).
             1),
         Norm.rms(weights, name + ".layer.1.layer_norm", width, config.epsilon()),
-        T5FeedForward.load(weights, name + ".layer.1.DenseReluDense", config));
+        feedForward(weights, name + ".layer.1.DenseReluDense", config));
+  }
+
+  private static FeedForward feedForward(Weights weights, String name, T5Config config) {
+    int width = config.width();
+    int inner = config.innerWidth();
+    boolean gated = config.gated();
+    return new FeedForward(
+        Linear.withoutBias(weights, name + (gated ? ".wi_0" : ".wi"), width, inner),
+        gated ? Linear.withoutBias(weights, name + ".wi_1", width, inner) : null,
+        config.activation(),
+        Linear.withoutBias(weights, name + ".wo", inner, width));
   }
 
   /**

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
@@ -75,8 +76,22 @@ public final class T5Encoder implements AutoCloseable {
    * @param placement gives a tensor where the encoder shall compute: itself, or a copy
    */
   public static T5Encoder open(Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
+    return open(folder, () -> Weights.open(folder, dtype, placement));
+  }
+
+  /**
+   * Checks a folder in all that {@link #open} does but the weights' values, and reads none: the
+   * result tells widths and limits, takes no memory and cannot run.
+   *
+   * @throws ModelFormatException as {@link #open}
+   */
+  public static T5Encoder describe(Path folder, ScalarType dtype) {
+    return open(folder, () -> Weights.describe(folder, dtype));
+  }
+
+  private static T5Encoder open(Path folder, Supplier<Weights> openWeights) {
     T5Config config = T5Config.read(ConfigFile.read(folder.resolve("config.json")));
-    Weights weights = Weights.open(folder, dtype, placement);
+    Weights weights = openWeights.get();
     try {
       return new T5Encoder(config, weights);
     } catch (RuntimeException e) {

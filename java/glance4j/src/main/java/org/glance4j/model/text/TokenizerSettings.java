@@ -11,6 +11,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.glance4j.ModelFormatException;
 
 /**
  * What a tokenizer folder says besides its vocabulary, merged as transformers 5 does: {@code
@@ -43,6 +45,7 @@ record TokenizerSettings(
   private static final int T5_EXTRA_IDS = 100;
 
   static TokenizerSettings clip(TokenizerFolder files) {
+    requireRightSide(files, "padding_side");
     String end = "<|endoftext|>";
     return read(
         files,
@@ -52,10 +55,20 @@ record TokenizerSettings(
   }
 
   static TokenizerSettings t5(TokenizerFolder files) {
+    requireRightSide(files, "padding_side");
     return read(
         files,
         Map.of("eos_token", "</s>", "unk_token", "<unk>", "pad_token", "<pad>"),
         t5ExtraTokens(files));
+  }
+
+  /** Whatever side its folder pads on: what is padded here never depends on it. */
+  static TokenizerSettings qwen2(TokenizerFolder files) {
+    if (files.json(CONFIG).path("add_prefix_space").asBoolean(false)) {
+      throw files.error(CONFIG, "add_prefix_space", "true is not supported; expected false");
+    }
+    String end = "<|endoftext|>";
+    return read(files, Map.of("eos_token", end, "unk_token", end, "pad_token", end), List.of());
   }
 
   /** T5's sentinels: {@code <extra_id_0>}, ... */
@@ -95,9 +108,8 @@ record TokenizerSettings(
 
   private static TokenizerSettings read(
       TokenizerFolder files, Map<String, String> defaults, List<String> extraTokens) {
-    requireRightSide(files, "padding_side");
     requireRightSide(files, "truncation_side");
-    boolean legacy = !files.json(CONFIG).hasNonNull("added_tokens_decoder");
+    boolean legacy = isLegacy(files);
 
     Map<String, AddedToken> marks = new LinkedHashMap<>();
     for (String key : MARKS) {
@@ -120,6 +132,23 @@ record TokenizerSettings(
     Map<String, String> texts = new LinkedHashMap<>();
     marks.forEach((key, token) -> texts.put(key, token.content()));
     return new TokenizerSettings(List.copyOf(all.values()), texts, modelMaxLength(files));
+  }
+
+  private static boolean isLegacy(TokenizerFolder files) {
+    return !files.json(CONFIG).hasNonNull("added_tokens_decoder");
+  }
+
+  /** The error for an added token that a model needs and none of the files lists. */
+  static ModelFormatException missing(TokenizerFolder files, String token) {
+    String file =
+        Stream.of(ADDED, TOKENIZER)
+            .filter(name -> isLegacy(files) && files.has(name))
+            .findFirst()
+            .orElse(CONFIG);
+    return files.error(
+        file,
+        token,
+        "is not among the added tokens, but the model's prompts need it; copy the folder whole");
   }
 
   private static void readMark(

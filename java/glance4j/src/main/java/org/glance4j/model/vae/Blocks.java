@@ -2,96 +2,102 @@ package org.glance4j.model.vae;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
-import org.glance4j.model.TensorScope;
+import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.Conv2d;
+import org.glance4j.kernel.Conv2d.Upscale;
+import org.glance4j.kernel.SoftmaxAttention;
 import org.glance4j.weights.Weights;
+import org.jspecify.annotations.Nullable;
 
-/** Builds the encoder and the decoder from the weights. */
-final class Blocks {
-  private final VaeConfig config;
-  private final Weights weights;
+/** What the encoder and the decoder of a VAE are built of, taken from its weights. */
+abstract class Blocks implements AutoCloseable {
+  final Weights weights;
+  private final Backend backend;
+  private final List<Conv2d> convolutions = new ArrayList<>();
 
-  Blocks(VaeConfig config, Weights weights) {
-    this.config = config;
+  Blocks(Weights weights, Backend backend) {
     this.weights = weights;
+    this.backend = backend;
   }
 
   /** Image to [mean, log variance]: halves the size between resolutions. */
-  Layer encoder() {
-    List<Integer> channels = config.blockChannels();
-    int deepest = config.deepestChannels();
-    List<Layer> layers = new ArrayList<>();
-    layers.add(conv("encoder.conv_in", config.inChannels(), channels.get(0)));
-    int in = channels.get(0);
-    for (int i = 0; i < channels.size(); i++) {
-      layers.add(downBlock(i, in, channels.get(i), i < channels.size() - 1));
-      in = channels.get(i);
-    }
-    layers.add(midBlock("encoder.mid_block"));
-    layers.add(norm("encoder.conv_norm_out", deepest));
-    layers.add(conv("encoder.conv_out", deepest, 2 * config.latentChannels()));
-    if (config.quantConv()) {
-      int both = 2 * config.latentChannels();
-      layers.add(Conv.same(weights, "quant_conv", both, both, 1));
-    }
-    return new Sequence("encoder", layers);
-  }
+  abstract Layer encoder();
 
   /** Latents to image: doubles the size between resolutions. */
-  Layer decoder() {
-    List<Integer> channels = config.blockChannels();
-    int latent = config.latentChannels();
-    int in = config.deepestChannels();
-    List<Layer> layers = new ArrayList<>();
-    if (config.postQuantConv()) {
-      layers.add(Conv.same(weights, "post_quant_conv", latent, latent, 1));
-    }
-    layers.add(conv("decoder.conv_in", latent, in));
-    layers.add(midBlock("decoder.mid_block"));
-    for (int i = 0; i < channels.size(); i++) {
-      int out = channels.get(channels.size() - 1 - i);
-      layers.add(upBlock(i, in, out, i < channels.size() - 1));
-      in = out;
-    }
-    layers.add(norm("decoder.conv_norm_out", in));
-    layers.add(conv("decoder.conv_out", in, config.outChannels()));
-    return new Sequence("decoder", layers);
+  abstract Layer decoder();
+
+  /** Takes the norm's weights. */
+  abstract Conv2d.Norm norm(String name, int channels);
+
+  /** Takes the weight of a convolution: [out, in, kernel, kernel]. */
+  abstract Tensor kernel(String name, int in, int out, int kernel);
+
+  /**
+   * A convolution that keeps the size.
+   *
+   * @param kernel 1 or 3
+   */
+  final Conv conv(String name, int in, int out, int kernel) {
+    return conv(name, kernel(name, in, out, kernel), null, Upscale.NONE);
   }
 
-  private Layer downBlock(int index, int in, int out, boolean halve) {
-    String name = "encoder.down_blocks." + index;
-    List<Layer> layers = resnets(name, in, out, config.layersPerBlock());
-    if (halve) {
-      Conv conv = Conv.halving(weights, name + ".downsamplers.0.conv", out);
-      layers.add((x, probe) -> halve(x, conv));
-    }
-    return new Sequence(name, layers);
+  /** A 3 x 3 convolution that keeps the size. */
+  final Conv conv(String name, int in, int out) {
+    return conv(name, in, out, 3);
   }
 
-  private Layer upBlock(int index, int in, int out, boolean twice) {
-    String name = "decoder.up_blocks." + index;
-    List<Layer> layers = resnets(name, in, out, config.layersPerBlock() + 1);
-    if (twice) {
-      Conv conv = conv(name + ".upsamplers.0.conv", out, out);
-      layers.add((x, probe) -> twice(x, conv));
-    }
-    return new Sequence(name, layers);
+  /** The same, of {@code silu(norm(x))}. */
+  final Conv conv(Conv2d.Norm norm, String name, int in, int out) {
+    return conv(name, kernel(name, in, out, 3), norm, Upscale.NONE);
   }
 
-  private Layer midBlock(String name) {
-    int width = config.deepestChannels();
-    List<Layer> layers = new ArrayList<>();
-    layers.add(resnet(name + ".resnets.0", width, width));
-    if (config.midAttention()) {
-      layers.add(PixelAttention.take(weights, name + ".attentions.0", width, config.normGroups()));
-    }
-    layers.add(resnet(name + ".resnets.1", width, width));
-    return new Sequence(name, layers);
+  /**
+   * A 3 x 3 convolution of the image at twice the size, each pixel repeated.
+   *
+   * @param weight [out, in, 3, 3]
+   */
+  final Conv doubling(String name, Tensor weight) {
+    return conv(name, weight, null, Upscale.TWICE);
   }
 
-  private List<Layer> resnets(String block, int in, int out, int count) {
+  private Conv conv(String name, Tensor weight, Conv2d.@Nullable Norm norm, Upscale upscale) {
+    Tensor bias = weights.take(name + ".bias", weight.size(0));
+    return new Conv(name, operation(weight, bias, norm, norm != null, upscale));
+  }
+
+  private Conv2d operation(
+      Tensor weight, Tensor bias, Conv2d.@Nullable Norm norm, boolean silu, Upscale upscale) {
+    Conv2d operation = Conv2d.on(backend, weight, bias, norm, silu, upscale);
+    convolutions.add(operation);
+    if (operation.ownsWeight()) {
+      weights.release(weight);
+    }
+    return operation;
+  }
+
+  /**
+   * Attention over all pixels.
+   *
+   * @param qkv weight of queries, keys and values, [3 * channels, channels, 1, 1]
+   * @param out weight of the output, [channels, channels, 1, 1]
+   */
+  final PixelAttention attention(
+      Conv2d.Norm norm, Tensor qkv, Tensor qkvBias, Tensor out, Tensor outBias) {
+    return new PixelAttention(
+        operation(qkv, qkvBias, norm, false, Upscale.NONE),
+        SoftmaxAttention.on(backend),
+        operation(out, outBias, null, false, Upscale.NONE));
+  }
+
+  final ResnetBlock resnet(String name, int in, int out) {
+    return new ResnetBlock(
+        conv(norm(name + ".norm1", in), name + ".conv1", in, out),
+        conv(norm(name + ".norm2", out), name + ".conv2", out, out),
+        in == out ? null : conv(name + ".conv_shortcut", in, out, 1));
+  }
+
+  final List<Layer> resnets(String block, int in, int out, int count) {
     List<Layer> layers = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       layers.add(resnet(block + ".resnets." + i, i == 0 ? in : out, out));
@@ -99,31 +105,19 @@ final class Blocks {
     return layers;
   }
 
-  private ResnetBlock resnet(String name, int in, int out) {
-    return ResnetBlock.take(weights, name, in, out, config.normGroups());
-  }
-
-  private Conv conv(String name, int in, int out) {
-    return Conv.same(weights, name, in, out, 3);
-  }
-
-  private GroupNorm norm(String name, int channels) {
-    return GroupNorm.take(weights, name, channels, config.normGroups());
-  }
-
-  /** Half the size; only the right and lower edge are padded. */
-  private static Tensor halve(Tensor x, Conv conv) {
-    try (TensorScope scope = new TensorScope()) {
-      return scope.release(conv.forward(torch.constant_pad_nd(x, 0, 1, 0, 1)));
+  final Layer midBlock(String name, int width, @Nullable Layer attention) {
+    List<Layer> layers = new ArrayList<>();
+    layers.add(resnet(name + ".resnets.0", width, width));
+    if (attention != null) {
+      layers.add(attention);
     }
+    layers.add(resnet(name + ".resnets.1", width, width));
+    return new Sequence(name, layers);
   }
 
-  /** Twice the size, each pixel repeated. */
-  private static Tensor twice(Tensor x, Conv conv) {
-    try (TensorScope scope = new TensorScope()) {
-      long[] size = {2 * x.size(2), 2 * x.size(3)};
-      Tensor larger = torch.upsample_nearest2d(x, size, new DoubleOptional(), new DoubleOptional());
-      return scope.release(conv.forward(larger));
-    }
+  /** Frees what the convolutions made of the weights. Idempotent. */
+  @Override
+  public final void close() {
+    convolutions.forEach(Conv2d::close);
   }
 }

@@ -1,52 +1,28 @@
 package org.glance4j.model.vae;
 
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptional;
-import org.bytedeco.pytorch.global.torch;
+import org.glance4j.kernel.Conv2d;
 import org.glance4j.model.Probe;
-import org.glance4j.weights.Weights;
+import org.jspecify.annotations.Nullable;
 
-/** A square convolution with bias. */
-final class Conv implements Layer {
-  private static final long[] NO_DILATION = {1, 1};
-
-  private final String name;
-  private final Tensor weight;
-  private final Tensor bias;
-  private final long[] stride;
-  private final long[] padding;
-
-  private Conv(String name, Tensor weight, Tensor bias, long stride, long padding) {
-    this.name = name;
-    this.weight = weight;
-    this.bias = bias;
-    this.stride = new long[] {stride, stride};
-    this.padding = new long[] {padding, padding};
-  }
-
-  /** A convolution with an odd kernel that keeps the size. */
-  static Conv same(Weights weights, String name, int in, int out, int kernel) {
-    return take(weights, name, in, out, kernel, 1, kernel / 2);
-  }
-
-  /** A 3 x 3 convolution that halves the size of an input padded by one row and column. */
-  static Conv halving(Weights weights, String name, int channels) {
-    return take(weights, name, channels, channels, 3, 2, 0);
-  }
-
-  private static Conv take(
-      Weights weights, String name, int in, int out, int kernel, int stride, int padding) {
-    Tensor weight = weights.take(name + ".weight", out, in, kernel, kernel);
-    return new Conv(name, weight, weights.take(name + ".bias", out), stride, padding);
-  }
-
-  Tensor forward(Tensor x) {
-    return torch.conv2d(x, weight, new TensorOptional(bias), stride, padding, NO_DILATION, 1);
+/**
+ * A convolution that keeps the size or doubles it, with the norm and SiLU before it.
+ *
+ * @param name the reference implementation's
+ */
+record Conv(String name, Conv2d operation) implements Layer {
+  /**
+   * Convolves and adds.
+   *
+   * @param residual of the result's shape, or null
+   */
+  Tensor forward(Tensor x, @Nullable Tensor residual) {
+    return operation.forward(x, residual);
   }
 
   @Override
   public Tensor forward(Tensor x, Probe probe) {
-    Tensor y = forward(x);
+    Tensor y = forward(x, (Tensor) null);
     probe.see(name, "", () -> y);
     return y;
   }

@@ -107,6 +107,11 @@ public record VaeConfig(
     return 1 << (blockChannels.size() - 1);
   }
 
+  /** The same for every channel. */
+  LatentScale latentScale() {
+    return LatentScale.uniform(latentChannels, shiftFactor, scalingFactor);
+  }
+
   /** Channels of the coarsest resolution. */
   int deepestChannels() {
     return blockChannels.get(blockChannels.size() - 1);
