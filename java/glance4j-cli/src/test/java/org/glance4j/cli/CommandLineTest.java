@@ -241,9 +241,9 @@ class CommandLineTest {
 
   @Test
   void partsTakingTurnsDrawTheSamePicture() throws IOException {
-    String generate = "generate owl --steps 2 --cfg 2 -o " + file("");
     for (String option : List.of("--keep-resident", "--no-keep-resident")) {
-      Outcome run = run((generate + option + ".png " + option).split(" "));
+      String picture = file(option + ".png");
+      Outcome run = run("generate", "owl", "--steps", "2", "--cfg", "2", "-o", picture, option);
       assertEquals(0, run.exitCode(), run.err());
     }
     assertArrayEquals(
