@@ -11,6 +11,7 @@ import org.glance4j.model.LoadOptions;
 import org.glance4j.model.MemoryNeeds;
 import org.glance4j.model.ModelFamily;
 import org.glance4j.model.flux.FluxFamily;
+import org.glance4j.model.qwen.QwenFamily;
 import org.glance4j.weights.ModelIndex;
 import org.glance4j.weights.Pipeline;
 import org.jspecify.annotations.Nullable;
@@ -40,6 +41,7 @@ public final class ImageModels {
   private static ModelFamily family(Pipeline pipeline) {
     return switch (pipeline) {
       case FLUX -> new FluxFamily();
+      case QWEN_IMAGE -> new QwenFamily();
     };
   }
 

@@ -50,7 +50,7 @@ class ResidencyTest {
   @ParameterizedTest
   @MethodSource("org.glance4j.kernel.TestBackends#all")
   void bothWaysDrawTheSameBits(Backend backend) {
-    for (Path model : List.of(MODEL, TestModels.fluxReference())) {
+    for (Path model : List.of(MODEL, TestFamily.FLUX.model(), TestFamily.QWEN.model())) {
       GlanceOptions options = GlanceOptions.builder().backend(backend).preset("none").build();
       List<byte[]> resident = drawAll(model, options.toBuilder().keepResident(true).build());
       List<byte[]> turns = drawAll(model, options.toBuilder().keepResident(false).build());

@@ -57,6 +57,31 @@ public final class NativeRuntime {
     setKernelThreads(threads);
   }
 
+  /**
+   * Has LibTorch's operations on this thread run on it alone until the result is closed, on this
+   * thread; the kernels keep their threads. For operations so small that waking a thread costs more
+   * than it saves: the gradients' of a model of some 100,000 values a layer.
+   */
+  public static TorchAlone torchAlone() {
+    initialize();
+    return new TorchAlone();
+  }
+
+  /** See {@link #torchAlone()}. */
+  public static final class TorchAlone implements AutoCloseable {
+    private final int before = torch.get_num_threads();
+
+    private TorchAlone() {
+      torch.set_num_threads(1);
+    }
+
+    /** Gives LibTorch its threads back. */
+    @Override
+    public void close() {
+      torch.set_num_threads(before);
+    }
+  }
+
   private static void setKernelThreads(int threads) {
     if (NativeLibrary.failure() == null) {
       NativeLibrary.check(Kernels.glance_set_threads(threads));

@@ -7,6 +7,8 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Cfg;
+import org.glance4j.kernel.NativeRuntime;
+import org.glance4j.lora.LinearShape;
 import org.glance4j.model.DenoiseTask;
 import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
@@ -19,8 +21,15 @@ final class Expert {
   /** What a step showed: see {@link TrainingStep}. */
   record Outcome(double loss, double gradientNorm) {}
 
+  /**
+   * LibTorch's operations on fewer values than this are done before a second thread has woken: some
+   * 50 us.
+   */
+  private static final long SMALL_OPERATION = 1 << 18;
+
   private final ImageModel model;
   private final ImageSize size;
+  private final boolean torchAlone;
   private final TrainingRecipe recipe;
   private final AdamW optimiser;
   private final TrainableAdapter adapter;
@@ -34,14 +43,31 @@ final class Expert {
       ExampleSource examples) {
     this.model = model;
     this.size = size;
+    this.torchAlone = largestOperation(model, size) < SMALL_OPERATION;
     this.recipe = recipe;
     this.optimiser = AdamW.published(recipe.weightDecay());
     this.adapter = adapter;
     this.examples = examples;
   }
 
+  /** The values that the widest linear makes of all tokens. */
+  private static long largestOperation(ImageModel model, ImageSize size) {
+    long tokens = model.imageTokens(size) + (long) model.defaultTextTokens();
+    return tokens
+        * model.linears().values().stream().mapToLong(LinearShape::outFeatures).max().orElse(0);
+  }
+
   /** Takes step {@code index}, from 0, of the training. */
   Outcome step(int index) {
+    if (!torchAlone) {
+      return take(index);
+    }
+    try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
+      return take(index);
+    }
+  }
+
+  private Outcome take(int index) {
     adapter.zeroGradients();
     double loss = 0;
     for (int i = 0; i < recipe.batch(); i++) {

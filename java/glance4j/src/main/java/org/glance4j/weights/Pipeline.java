@@ -21,7 +21,18 @@ public enum Pipeline {
           "transformer", List.of(diffusers("FluxTransformer2DModel")),
           "vae", List.of(diffusers("AutoencoderKL"))),
       // Only image prompts use these.
-      Set.of("feature_extractor", "image_encoder"));
+      Set.of("feature_extractor", "image_encoder")),
+
+  /** Alibaba's Qwen-Image, text to image. */
+  QWEN_IMAGE(
+      "QwenImagePipeline",
+      Map.of(
+          "scheduler", List.of(diffusers("FlowMatchEulerDiscreteScheduler")),
+          "text_encoder", List.of(transformers("Qwen2_5_VLForConditionalGeneration")),
+          "tokenizer", List.of(transformers("Qwen2Tokenizer"), transformers("Qwen2TokenizerFast")),
+          "transformer", List.of(diffusers("QwenImageTransformer2DModel")),
+          "vae", List.of(diffusers("AutoencoderKLQwenImage"))),
+      Set.of());
 
   private final String className;
   private final Map<String, List<ComponentClass>> components;

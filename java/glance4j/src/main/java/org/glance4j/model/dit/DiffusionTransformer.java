@@ -137,6 +137,15 @@ public abstract class DiffusionTransformer implements AutoCloseable {
     return linears.shapes();
   }
 
+  /**
+   * The names of the linears that the published recipe (arXiv 2512.02899) adapts in this family, in
+   * the order of {@link #linears()}.
+   */
+  public abstract List<String> glanceTargets();
+
+  /** The names of the linears that make the adaptive layer norms' shifts, scales and gates. */
+  public abstract List<String> modulationTargets();
+
   /** Those of them whose names end in one of {@code endings}, in the same order. */
   protected final List<String> linearsEndingIn(List<String> endings) {
     return linears().keySet().stream()

@@ -1,6 +1,7 @@
 package org.glance4j.model.flux;
 
 import java.nio.file.Path;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
@@ -32,6 +33,12 @@ import org.jspecify.annotations.Nullable;
  */
 public final class FluxTransformer extends DiffusionTransformer {
   private static final Trunk.Names NAMES = new Trunk.Names("x_embedder", "context_embedder");
+
+  /** How the names of the linears end that the published recipe adapts. */
+  private static final List<String> TARGETS = List.of(".to_q", ".to_k", ".to_v", ".to_out.0");
+
+  private static final List<String> MODULATION =
+      List.of(".norm.linear", ".norm1.linear", ".norm1_context.linear", "norm_out.linear");
 
   private final FluxConfig config;
   private final LoraLinears contextEmbedder;
@@ -119,6 +126,16 @@ public final class FluxTransformer extends DiffusionTransformer {
   private static FluxTransformer open(Path folder, Opening opening) {
     FluxConfig config = FluxConfig.read(folder.resolve("config.json"));
     return open(folder, opening, source -> of(config, source));
+  }
+
+  @Override
+  public List<String> glanceTargets() {
+    return linearsEndingIn(TARGETS);
+  }
+
+  @Override
+  public List<String> modulationTargets() {
+    return linearsEndingIn(MODULATION);
   }
 
   /** The architecture. */

@@ -46,7 +46,10 @@ public final class QwenPromptEncoder implements AutoCloseable {
   private final Tokenizer tokenizer;
   private final Qwen25VlTextEncoder encoder;
 
-  private QwenPromptEncoder(Tokenizer tokenizer, Qwen25VlTextEncoder encoder) {
+  /**
+   * @param tokenizer from {@link #openTokenizer}, of the same model as the encoder
+   */
+  QwenPromptEncoder(Tokenizer tokenizer, Qwen25VlTextEncoder encoder) {
     this.tokenizer = tokenizer;
     this.encoder = encoder;
   }
@@ -68,13 +71,24 @@ public final class QwenPromptEncoder implements AutoCloseable {
    */
   public static QwenPromptEncoder open(
       Path modelFolder, ScalarType dtype, UnaryOperator<Tensor> placement) {
-    Path tokenizerFolder = modelFolder.resolve("tokenizer");
-    Tokenizer tokenizer = Tokenizer.qwen2(tokenizerFolder, BEGIN, END);
+    Tokenizer tokenizer = openTokenizer(modelFolder);
     try {
-      requireHead(tokenizerFolder, tokenizer);
       Path encoderFolder = modelFolder.resolve("text_encoder");
       return new QwenPromptEncoder(
           tokenizer, Qwen25VlTextEncoder.open(encoderFolder, dtype, placement));
+    } catch (RuntimeException e) {
+      tokenizer.close();
+      throw e;
+    }
+  }
+
+  /** The tokenizer of a model folder, checked to know the prompt template. */
+  static Tokenizer openTokenizer(Path modelFolder) {
+    Path folder = modelFolder.resolve("tokenizer");
+    Tokenizer tokenizer = Tokenizer.qwen2(folder, BEGIN, END);
+    try {
+      requireHead(folder, tokenizer);
+      return tokenizer;
     } catch (RuntimeException e) {
       tokenizer.close();
       throw e;

@@ -164,15 +164,12 @@ public final class QwenTransformer extends DiffusionTransformer {
     return config;
   }
 
-  /**
-   * The names of the linears that the published recipe (arXiv 2512.02899) adapts, in the order of
-   * {@link #linears()}.
-   */
+  @Override
   public List<String> glanceTargets() {
     return linearsEndingIn(TARGETS);
   }
 
-  /** The names of the linears that make the adaptive layer norms' shifts, scales and gates. */
+  @Override
   public List<String> modulationTargets() {
     return linearsEndingIn(MODULATION);
   }

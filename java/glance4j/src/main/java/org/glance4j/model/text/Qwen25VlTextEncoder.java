@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
@@ -40,7 +41,7 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
   private Qwen25VlTextEncoder(Qwen25VlConfig config, Weights weights) {
     this.config = config;
     this.weights = weights;
-    weights.ignore(name -> UNUSED.stream().anyMatch(name::startsWith));
+    weights.ignore(name -> !reads(name));
     boolean newer = weights.contains(ROOTS.get(0) + EMBEDDING);
     String root = ROOTS.get(newer ? 0 : 1);
     this.tokenEmbedding = weights.take(root + EMBEDDING, config.vocabulary(), config.width());
@@ -50,6 +51,11 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
             .toList();
     this.finalNorm = Norm.rms(weights, root + "norm", config.width(), config.epsilon());
     weights.requireAllTaken();
+  }
+
+  /** True for a tensor of such a model's files that this class reads. */
+  public static boolean reads(String name) {
+    return UNUSED.stream().noneMatch(name::startsWith);
   }
 
   /**
@@ -70,8 +76,22 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
    */
   public static Qwen25VlTextEncoder open(
       Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
+    return open(folder, () -> Weights.open(folder, dtype, placement));
+  }
+
+  /**
+   * Checks a folder in all that {@link #open} does but the weights' values, and reads none: the
+   * result tells widths, takes no memory and cannot run.
+   *
+   * @throws ModelFormatException as {@link #open}
+   */
+  public static Qwen25VlTextEncoder describe(Path folder, ScalarType dtype) {
+    return open(folder, () -> Weights.describe(folder, dtype));
+  }
+
+  private static Qwen25VlTextEncoder open(Path folder, Supplier<Weights> openWeights) {
     Qwen25VlConfig config = Qwen25VlConfig.read(ConfigFile.read(folder.resolve("config.json")));
-    Weights weights = Weights.open(folder, dtype, placement);
+    Weights weights = openWeights.get();
     try {
       return new Qwen25VlTextEncoder(config, weights);
     } catch (RuntimeException e) {

@@ -63,6 +63,11 @@ public final class AutoencoderKl extends Vae {
     return config.inChannels();
   }
 
+  @Override
+  public int imageChannels() {
+    return config.outChannels();
+  }
+
   /** Divides by a number, not by a tensor: on a GPU the results differ in the last bit. */
   @Override
   Tensor unscale(Tensor latents) {

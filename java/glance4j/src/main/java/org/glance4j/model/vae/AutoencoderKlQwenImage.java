@@ -65,6 +65,11 @@ public final class AutoencoderKlQwenImage extends Vae {
   }
 
   @Override
+  public int imageChannels() {
+    return config.imageChannels();
+  }
+
+  @Override
   Tensor unscale(Tensor latents) {
     return latentScale().undo(latents);
   }

@@ -60,6 +60,9 @@ public abstract sealed class Vae implements AutoCloseable
   /** Channels of the images it encodes. */
   abstract int encodedChannels();
 
+  /** Channels of the images it decodes. */
+  public abstract int imageChannels();
+
   /** Undoes {@link #scale}. */
   abstract Tensor unscale(Tensor latents);
 

@@ -14,6 +14,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.TestBackends;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.ImageAssert;
 import org.glance4j.reference.Reference;
@@ -21,27 +22,39 @@ import org.glance4j.schedule.Phase;
 import org.glance4j.schedule.PhaseSigma;
 import org.glance4j.schedule.ScheduleSpec;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Whole generations against the reference's, latents after every step included. */
 @ParameterizedClass
-@MethodSource("org.glance4j.kernel.TestBackends#all")
-class FluxReferenceGenerateTest {
-  @Parameter Backend backend;
+@MethodSource("models")
+class ReferenceGenerateTest {
+  @Parameter(0)
+  TestFamily family;
+
+  @Parameter(1)
+  Backend backend;
+
+  static Stream<Arguments> models() {
+    return Stream.of(TestFamily.values())
+        .flatMap(
+            family -> TestBackends.all().stream().map(backend -> Arguments.of(family, backend)));
+  }
 
   private static final double LATENTS_TOLERANCE = 3e-5;
   private static final double PIXEL_LEVELS = 1;
 
-  /** What diffusers pads to unless it is told otherwise. */
+  /** What diffusers pads or cuts to unless it is told otherwise. */
   private static final int DIFFUSERS_TEXT_TOKENS = 512;
 
   @TestFactory
   Stream<DynamicTest> baseSchedule() {
-    assumeTrue(Reference.hasGoldens("flux_generate"));
-    Goldens goldens = Reference.goldens("flux_generate");
+    assumeTrue(Reference.hasGoldens(family.golden("generate")));
+    Goldens goldens = Reference.goldens(family.golden("generate"));
     List<String> prompts = prompts(goldens.entry());
     int steps = (int) goldens.get("timesteps").numel();
     return IntStream.range(0, prompts.size())
@@ -51,7 +64,7 @@ class FluxReferenceGenerateTest {
                     "prompt " + b,
                     () -> {
                       ImageRequest.Builder request =
-                          request(goldens, prompts.get(b), b, "init_latents_packed")
+                          request(goldens, prompts.get(b), b, family.guidance(false))
                               .maxTextTokens(DIFFUSERS_TEXT_TOKENS)
                               .schedule(ScheduleSpec.base(steps));
                       List<String> names =
@@ -62,10 +75,29 @@ class FluxReferenceGenerateTest {
                     }));
   }
 
+  /** The reference has a run without CFG in a few steps, of which only the end is kept. */
+  @Test
+  void withoutCfg() {
+    assumeTrue(Reference.hasGoldens(family.golden("generate")));
+    Goldens goldens = Reference.goldens(family.golden("generate"));
+    assumeTrue(goldens.has("nocfg4.latents"));
+    List<Latents> seen = new ArrayList<>();
+    try (Glance glance = Glance.load(family.model(), options().build());
+        PointerScope scope = new PointerScope()) {
+      glance.generate(
+          request(goldens, prompts(goldens.entry()).get(0), 0, 1)
+              .schedule(ScheduleSpec.base(4))
+              .listener(event -> seen.add(event.latents()))
+              .build());
+      Tensor last = seen.get(seen.size() - 1).toTensor();
+      assertClose("nocfg4", goldens.get("nocfg4.latents"), last, LATENTS_TOLERANCE);
+    }
+  }
+
   @TestFactory
   Stream<DynamicTest> glanceSchedules() {
-    assumeTrue(Reference.hasGoldens("glance_flux"));
-    Goldens goldens = Reference.goldens("glance_flux");
+    assumeTrue(Reference.hasGoldens(family.glanceGolden()));
+    Goldens goldens = Reference.goldens(family.glanceGolden());
     List<String> prompts = prompts(goldens.entry());
     return Stream.of("official", "consistent", "consistent_scale1")
         .filter(mode -> goldens.has(mode + ".image_uint8"))
@@ -88,14 +120,14 @@ class FluxReferenceGenerateTest {
     double loraScale = mode.equals("consistent_scale1") ? 1 / fileScale() : 1;
     GlanceOptions options =
         options()
-            .slowLora(Reference.path("adapters/flux/slow.metadata.safetensors"))
-            .fastLora(Reference.path("adapters/flux/fast.metadata.safetensors"))
+            .slowLora(family.adapter("slow.metadata.safetensors"))
+            .fastLora(family.adapter("fast.metadata.safetensors"))
             .loraScale(loraScale)
             .build();
     ScheduleSpec schedule =
         mode.equals("official") ? ScheduleSpec.official() : customSchedule(goldens);
     ImageRequest.Builder request =
-        request(goldens, prompt, b, "init_latents_packed")
+        request(goldens, prompt, b, family.guidance(true))
             .schedule(schedule)
             .maxTextTokens((int) goldens.get("prompt_embeds").size(1));
     List<String> names = new ArrayList<>();
@@ -107,7 +139,7 @@ class FluxReferenceGenerateTest {
     check(options, request, goldens, names, mode + ".image_uint8", b);
   }
 
-  private static void check(
+  private void check(
       GlanceOptions options,
       ImageRequest.Builder request,
       Goldens goldens,
@@ -115,7 +147,7 @@ class FluxReferenceGenerateTest {
       String image,
       int batchIndex) {
     List<Latents> seen = new ArrayList<>();
-    try (Glance glance = Glance.load(TestModels.fluxReference(), options)) {
+    try (Glance glance = Glance.load(family.model(), options)) {
       GeneratedImage result =
           glance.generate(request.listener(event -> seen.add(event.latents())).build()).image();
       assertEquals(stepNames.size(), seen.size(), "steps");
@@ -131,15 +163,19 @@ class FluxReferenceGenerateTest {
     }
   }
 
-  private static ImageRequest.Builder request(
-      Goldens goldens, String prompt, int batchIndex, String latents) {
+  private ImageRequest.Builder request(
+      Goldens goldens, String prompt, int batchIndex, double guidance) {
     try (PointerScope scope = new PointerScope()) {
       Tensor image =
           goldens.get(goldens.has("image_uint8") ? "image_uint8" : "official.image_uint8");
-      return ImageRequest.builder(prompt)
-          .guidance(goldens.entry().path("guidance").asDouble(guidance()))
-          .size((int) image.size(2), (int) image.size(1))
-          .initialLatents(Latents.of(goldens.get(latents).select(0, batchIndex)));
+      ImageRequest.Builder request =
+          ImageRequest.builder(prompt)
+              .size((int) image.size(2), (int) image.size(1))
+              .initialLatents(Latents.of(goldens.get("init_latents_packed").select(0, batchIndex)));
+      if (family == TestFamily.FLUX || guidance == 1) {
+        return request.guidance(guidance);
+      }
+      return request.cfg(guidance).negativePrompt(goldens.entry().path("negative_prompt").asText());
     }
   }
 
@@ -171,10 +207,6 @@ class FluxReferenceGenerateTest {
   private static List<String> prompts(JsonNode entry) {
     JsonNode prompt = entry.path("prompt");
     return prompt.isArray() ? Reference.strings(prompt) : List.of(prompt.asText());
-  }
-
-  private static double guidance() {
-    return Reference.manifest().path("profile").path("guidance").asDouble();
   }
 
   private static double fileScale() {
