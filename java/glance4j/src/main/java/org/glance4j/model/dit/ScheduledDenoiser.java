@@ -1,5 +1,6 @@
 package org.glance4j.model.dit;
 
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
@@ -75,35 +76,50 @@ public abstract class ScheduledDenoiser implements Denoiser {
     this.steps = task.schedule().steps();
     this.batch = task.batch();
     this.states = new StepState[steps.size()];
-    for (Phase phase : Phase.values()) {
-      int[] indices =
-          IntStream.range(0, steps.size()).filter(i -> steps.get(i).phase() == phase).toArray();
-      if (indices.length > 0 && !transformer.trainsConditioning(task.adapters(phase))) {
-        List<StepState> prepared = prepare(phase, indices);
-        for (int i = 0; i < indices.length; i++) {
-          states[indices[i]] = prepared.get(i);
-        }
-      }
-    }
+    byMix().forEach((mix, indices) -> prepare(mix, indices, states));
   }
 
-  /** Computes the states of some of a phase's steps together: their modulation is one matmul. */
-  private List<StepState> prepare(Phase phase, int... indices) {
-    AdapterMix mix = task.adapters(phase);
+  /** The steps that each mix serves: all of them where no phase has an adapter of its own. */
+  @SuppressWarnings("ReferenceEquality") // Equal adapters that were loaded twice may be two mixes.
+  private IdentityHashMap<AdapterMix, int[]> byMix() {
+    IdentityHashMap<AdapterMix, int[]> indices = new IdentityHashMap<>();
+    for (Phase phase : Phase.values()) {
+      AdapterMix mix = task.adapters(phase);
+      if (!transformer.trainsConditioning(mix)) {
+        indices.put(mix, IntStream.range(0, steps.size()).filter(i -> mix(i) == mix).toArray());
+      }
+    }
+    return indices;
+  }
+
+  private AdapterMix mix(int step) {
+    return task.adapters(steps.get(step).phase());
+  }
+
+  /** Computes the states of some of a mix's steps together: their modulation is one matmul. */
+  private void prepare(AdapterMix mix, int[] indices, @Nullable StepState[] prepared) {
+    if (indices.length == 0) {
+      return;
+    }
     Tensor context = transformer.context(mix);
     Modulation modulation = transformer.modulation(timesteps(indices), mix);
-    return IntStream.range(0, indices.length)
-        .mapToObj(i -> new StepState(mix, context, modulation.rows((long) i * batch, batch)))
-        .toList();
+    for (int i = 0; i < indices.length; i++) {
+      prepared[indices[i]] = new StepState(mix, context, modulation.rows((long) i * batch, batch));
+    }
   }
 
   private StepState state(int step) {
     StepState prepared = states[step];
-    return prepared == null ? prepare(steps.get(step).phase(), step).get(0) : prepared;
+    if (prepared != null) {
+      return prepared;
+    }
+    AdapterMix mix = mix(step);
+    Modulation modulation = transformer.modulation(timesteps(step), mix);
+    return new StepState(mix, transformer.context(mix), modulation);
   }
 
   /** Sigma of each row, as diffusers divides it: in f32. */
-  private Tensor timesteps(int[] indices) {
+  private Tensor timesteps(int... indices) {
     float[] rows = new float[indices.length * batch];
     for (int i = 0; i < rows.length; i++) {
       rows[i] = steps.get(indices[i / batch]).timestep() / TIMESTEPS;
