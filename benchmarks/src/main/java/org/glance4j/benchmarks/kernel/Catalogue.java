@@ -50,6 +50,9 @@ public final class Catalogue {
                 LoraBackwardCase.OPERATION, () -> LoraBackwardCase.open(shape, RANKS[0], dtype)));
       }
     }
+    for (PictureShape shape : PictureShape.values()) {
+      cases.add(new Entry(Conv2dCase.OPERATION, () -> Conv2dCase.open(shape)));
+    }
     return cases;
   }
 
