@@ -1,21 +1,31 @@
 package org.glance4j.model;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.glance4j.weights.SafetensorsFile;
+import org.glance4j.weights.SafetensorsWriter;
+import org.glance4j.weights.TensorInfo;
 
 /** Copies of model folders with something changed. */
 public final class TestFolders {
@@ -30,6 +40,82 @@ public final class TestFolders {
         Files.copy(file, to.resolve(file.getFileName().toString()));
       }
       return to;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** As {@link #copy}, with all folders in it. */
+  public static Path copyTree(Path from, Path to) {
+    try (Stream<Path> files = Files.walk(from)) {
+      // Folders come before what is in them; the first is from itself.
+      for (Path file : files.skip(1).toList()) {
+        Files.copy(file, to.resolve(from.relativize(file).toString()));
+      }
+      return to;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Changes the object in a JSON file. */
+  public static void editJson(Path file, Consumer<ObjectNode> edit) {
+    try {
+      ObjectNode root = (ObjectNode) JSON.readTree(Files.readAllBytes(file));
+      edit.accept(root);
+      Files.write(file, JSON.writeValueAsBytes(root));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Deletes a file, or a folder of files. */
+  public static void delete(Path path) {
+    try {
+      if (Files.isDirectory(path)) {
+        filesIn(path, "").forEach(TestFolders::delete);
+      }
+      Files.delete(path);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * Makes zeros of some tensors of a folder, of another size in one dimension.
+   *
+   * @param dimensions which dimension of each of them
+   */
+  public static void resize(Path folder, Map<String, Integer> dimensions, long size) {
+    int resized = 0;
+    for (Path file : filesIn(folder, ".safetensors")) {
+      ByteArrayOutputStream out = new ByteArrayOutputStream();
+      try (PointerScope scope = new PointerScope();
+          SafetensorsFile tensors = SafetensorsFile.open(file)) {
+        Map<String, Tensor> changed = new LinkedHashMap<>();
+        for (TensorInfo info : tensors.tensors().values()) {
+          Integer dimension = dimensions.get(info.name());
+          Tensor tensor = tensors.tensor(info.name());
+          if (dimension != null) {
+            long[] shape = info.sizes();
+            shape[dimension] = size;
+            tensor = torch.zeros(shape, tensor.options());
+            resized++;
+          }
+          changed.put(info.name(), tensor);
+        }
+        SafetensorsWriter.write(out, changed, tensors.header().metadata());
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+      write(file, out.toByteArray());
+    }
+    assertEquals(dimensions.size(), resized, () -> "of " + dimensions.keySet());
+  }
+
+  private static void write(Path file, byte[] bytes) {
+    try {
+      Files.write(file, bytes);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -69,6 +155,18 @@ public final class TestFolders {
       ByteBuffer out = ByteBuffer.allocate(8 + renamed.length + bytes.remaining());
       out.order(ByteOrder.LITTLE_ENDIAN).putLong(renamed.length).put(renamed).put(bytes);
       Files.write(file, out.array());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** The files in {@code folder} whose names end so, sorted. */
+  public static List<Path> filesIn(Path folder, String end) {
+    try (Stream<Path> entries = Files.list(folder)) {
+      return entries
+          .filter(file -> Files.isRegularFile(file) && file.toString().endsWith(end))
+          .sorted()
+          .toList();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
