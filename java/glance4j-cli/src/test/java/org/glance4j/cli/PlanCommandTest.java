@@ -6,8 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -18,14 +16,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
-import picocli.CommandLine;
 
 class PlanCommandTest {
   @TempDir Path folder;
   private Path prompts = Path.of("");
-
-  /** What one run of the command left. */
-  private record Outcome(int exitCode, String out, String err) {}
 
   @BeforeEach
   void writePrompts() throws IOException {
@@ -33,12 +27,7 @@ class PlanCommandTest {
   }
 
   private Outcome run(String line) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    CommandLine commandLine =
-        Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-    int exitCode = commandLine.execute(line.replace("DIR", folder.toString()).split(" "));
-    return new Outcome(exitCode, out.toString(), err.toString());
+    return Outcome.of(line.replace("DIR", folder.toString()).split(" "));
   }
 
   @Test

@@ -6,8 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -22,14 +20,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import picocli.CommandLine;
 
 class PresetCommandLineTest {
   @TempDir static Path temporary;
   private static Path model;
-
-  /** What one run of the command left. */
-  private record Outcome(int exitCode, String out, String err) {}
 
   @BeforeAll
   static void copyModel() throws IOException {
@@ -80,16 +74,11 @@ class PresetCommandLineTest {
   }
 
   private static Outcome run(String line) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    CommandLine commandLine =
-        Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
     List<String> arguments = new ArrayList<>();
     for (String word : line.split(" ", -1)) {
       arguments.add(word.replace("DIR", temporary.toString()));
     }
-    int exitCode = commandLine.execute(arguments.toArray(String[]::new));
-    return new Outcome(exitCode, out.toString(), err.toString());
+    return Outcome.of(arguments.toArray(String[]::new));
   }
 
   private static JsonNode report(String options) throws IOException {
