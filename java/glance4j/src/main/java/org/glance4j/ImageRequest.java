@@ -22,7 +22,8 @@ import org.jspecify.annotations.Nullable;
  * @param imageCount how many images, at least 1
  * @param schedule the steps to walk; null for the model's own (that of its {@link Preset}; without
  *     one, 50 plain steps, or Glance 5+5 where both adapters are loaded)
- * @param maxTextTokens how many text tokens the transformer sees at most; null for the model's own
+ * @param maxTextTokens how many text tokens a prompt may have, what is longer is cut off; null for
+ *     the model's own
  * @param initialLatents packed latents to start from in place of the seed's noise, or null
  * @param listener is told of each step, or null
  */

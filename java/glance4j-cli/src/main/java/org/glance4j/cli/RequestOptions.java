@@ -67,7 +67,7 @@ final class RequestOptions {
   @Option(
       names = "--max-text-tokens",
       paramLabel = "N",
-      description = "Text tokens the transformer sees at most. Default: the model's.")
+      description = "Text tokens of a prompt; what is longer is cut off. Default: the model's.")
   @Nullable Integer maxTextTokens;
 
   @Option(names = "--count", paramLabel = "N", description = "How many images. Default: 1.")
