@@ -62,6 +62,7 @@ class KernelCaseTest {
     assertEquals(
         Set.of(
             "attention",
+            "conv2d",
             "lora_linear",
             "flow_step",
             "modulated_norm",
