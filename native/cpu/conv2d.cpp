@@ -15,7 +15,7 @@
 // for a mean far from zero would drown the variance.
 //
 // Measured, two cores of a virtual Xeon (AVX-512), GCC 12, November 2026, in GFLOP/s with norm, SiLU
-// and residual: 64 x 64 x 512 213 (LibTorch 196), 64 x 64 x 32 251 (65), 8 x 8 x 96 118 (34); one
+// and residual: 64 x 64 x 512 213 (LibTorch 214), 64 x 64 x 32 125 (32), 8 x 8 x 96 118 (34); one
 // core, 32 channels in and out without a norm: 150 of 171 that its registers can do.
 #include "cpu/conv2d.h"
 
