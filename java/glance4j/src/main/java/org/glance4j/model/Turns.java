@@ -62,11 +62,6 @@ public final class Turns implements AutoCloseable {
     return part;
   }
 
-  /** True if all parts stay open. */
-  public boolean isResident() {
-    return resident;
-  }
-
   /** How much more memory than now the parts will take when the largest of them has its turn. */
   public synchronized long pendingBytes() {
     if (resident) {

@@ -1,0 +1,66 @@
+package org.glance4j.benchmarks;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.glance4j.Glance;
+import org.glance4j.GlanceOptions;
+import org.glance4j.ImageRequest;
+import org.glance4j.schedule.ScheduleSpec;
+
+/**
+ * The bundled model's default beside its 50 steps with CFG 3.5, whole generations in turns in one
+ * process, and the ratio of the medians; the first quarter of the turns does not count.
+ *
+ * <p>Arguments: THREADS TURNS, and "known" to draw eight prompts again and again, which stay
+ * encoded, in place of a new one each turn.
+ */
+public final class StepsComparison {
+  private static final List<String> PROMPTS =
+      List.of("red apple", "owl", "panda", "key", "sunflower", "rocket", "green book", "cat");
+  private static final int STEPS = 50;
+  private static final double CFG = 3.5;
+
+  private StepsComparison() {}
+
+  /** Measures and prints one line. */
+  public static void main(String[] arguments) {
+    int threads = Integer.parseInt(arguments[0]);
+    int turns = Integer.parseInt(arguments[1]);
+    boolean known = arguments.length > 2;
+    GlanceOptions options = GlanceOptions.builder().threads(threads).build();
+    List<Double> few = new ArrayList<>();
+    List<Double> many = new ArrayList<>();
+    try (Glance preset = Glance.loadBundled(options);
+        Glance base = Glance.loadBundled(options.toBuilder().preset("none").build())) {
+      for (int turn = 0; turn < turns; turn++) {
+        String prompt = PROMPTS.get(turn % PROMPTS.size()) + (known ? "" : " " + turn);
+        double ten = millis(preset, ImageRequest.builder(prompt).seed(turn).build());
+        ImageRequest.Builder request = ImageRequest.builder(prompt).seed(turn).cfg(CFG);
+        double fifty = millis(base, request.schedule(ScheduleSpec.base(STEPS)).build());
+        if (turn >= turns / 4) {
+          few.add(ten);
+          many.add(fifty);
+        }
+      }
+    }
+    System.out.printf(
+        Locale.ROOT,
+        "%d threads, %s prompts, medians: default %.1f ms, 50 steps %.1f ms, ratio %.2f%n",
+        threads,
+        known ? "known" : "new",
+        median(few),
+        median(many),
+        median(many) / median(few));
+  }
+
+  private static double millis(Glance glance, ImageRequest request) {
+    long begin = System.nanoTime();
+    glance.generate(request);
+    return (System.nanoTime() - begin) / 1e6;
+  }
+
+  private static double median(List<Double> values) {
+    return values.stream().sorted().skip(values.size() / 2).findFirst().orElseThrow();
+  }
+}
