@@ -37,57 +37,29 @@ public final class Checkpoint {
       value = scope.release(part.forward(inputs));
     }
     List<Tensor> kept = inputs.stream().map(Tensor::new).toList();
-    List<Tensor> linked = new ArrayList<>(kept);
-    if (!CustomGradient.isWanted(kept)) {
-      // Something in the graph must ask for the value's gradient.
-      linked.add(value.new_zeros(1));
-      linked.get(inputs.size()).set_requires_grad(true);
-    }
-    return CustomGradient.link(value, linked, new Recomputation(part, kept), kept);
+    return CustomGradient.link(value, kept, gradient -> gradients(part, kept, gradient), kept);
   }
 
-  private static final class Recomputation implements CustomGradient.Backward {
-    private final Part part;
-    private final List<Tensor> inputs;
-
-    /** The inputs of the second run, with their gradients; null before it. */
-    private @Nullable List<Tensor> leaves;
-
-    Recomputation(Part part, List<Tensor> inputs) {
-      this.part = part;
-      this.inputs = inputs;
+  /** Runs the part again, this time with its gradients. */
+  private static List<@Nullable Tensor> gradients(
+      Part part, List<Tensor> inputs, Tensor valueGradient) {
+    List<Tensor> again = new ArrayList<>();
+    for (Tensor input : inputs) {
+      Tensor leaf = input.detach();
+      leaf.set_requires_grad(input.requires_grad());
+      again.add(leaf);
     }
-
-    @Override
-    public void write(int input, Tensor gradient, Tensor into) {
-      List<Tensor> computed = leaves;
-      if (computed == null) {
-        computed = run(gradient);
-        leaves = computed;
-      }
-      if (input < computed.size()) {
-        Tensor leaf = computed.get(input);
-        if (leaf.grad().defined()) {
-          into.copy_(leaf.grad());
-        }
-        leaf.close();
+    try (AutoGradMode recording = new AutoGradMode(true)) {
+      Tensor value = part.forward(again);
+      if (value.requires_grad()) {
+        value.backward(valueGradient, new BoolOptional(), false, new TensorArrayRefOptional());
       }
     }
-
-    private List<Tensor> run(Tensor gradient) {
-      List<Tensor> again = new ArrayList<>();
-      for (Tensor input : inputs) {
-        Tensor leaf = input.detach();
-        leaf.set_requires_grad(input.requires_grad());
-        again.add(leaf.requires_grad() ? leaf.retainReference() : leaf);
-      }
-      try (AutoGradMode recording = new AutoGradMode(true)) {
-        Tensor value = part.forward(again);
-        if (value.requires_grad()) {
-          value.backward(gradient, new BoolOptional(), false, new TensorArrayRefOptional());
-        }
-      }
-      return again;
+    List<@Nullable Tensor> gradients = new ArrayList<>();
+    for (Tensor leaf : again) {
+      // A handle of its own: the leaf does not outlive this.
+      gradients.add(leaf.grad().defined() ? new Tensor(leaf.grad()) : null);
     }
+    return gradients;
   }
 }

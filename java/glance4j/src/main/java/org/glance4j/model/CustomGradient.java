@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorBase;
@@ -13,6 +12,7 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.VoidTensorHook;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An operation with a gradient of its own in LibTorch's graph.
@@ -23,23 +23,29 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * the value sees its gradient; the links give zeros for each input's gradient, and a hook fills
  * those in before they go on.
  *
+ * <p>Leaves whose gradients the operation adds up by itself, as LibTorch would, need no link: see
+ * {@link AdapterGradients}.
+ *
  * <p>Gradients must be taken before the scope is closed that the caller of the model had open,
  * which is what keeps the hooks alive; and once: a graph that is kept for another backward pass is
  * refused. Nothing records gradients of these gradients.
  */
-final class CustomGradient {
-  /** Computes gradients. Called with recording off, on whichever thread LibTorch chooses. */
+public final class CustomGradient {
+  /** Computes gradients. Called once, with recording off, on whichever thread LibTorch chooses. */
   @FunctionalInterface
-  interface Backward {
+  public interface Backward {
     /**
-     * Writes one input's gradient. Called once for each input that requires one.
+     * The gradients of all inputs, in order.
      *
-     * @param input its index
      * @param gradient of the value, contiguous
-     * @param into zeros of the input's shape, contiguous
+     * @return for each input a tensor of its shape, or null for zeros; not asked for where the
+     *     input requires no gradient
      */
-    void write(int input, Tensor gradient, Tensor into);
+    List<@Nullable Tensor> inputs(Tensor gradient);
   }
+
+  /** The index of the input that stands for none. */
+  private static final int NOBODYS = -1;
 
   /** The indices of no rows. */
   private static final Tensor NO_ROWS =
@@ -49,6 +55,10 @@ final class CustomGradient {
   private final List<Tensor> saved = new ArrayList<>();
   private final PointerScope owner;
   private Tensor gradient = new Tensor();
+
+  /** Those of the inputs, once they are computed. */
+  private @Nullable List<@Nullable Tensor> computed;
+
   private int pending;
 
   private CustomGradient(Backward backward, PointerScope owner) {
@@ -56,33 +66,30 @@ final class CustomGradient {
     this.owner = owner;
   }
 
-  /** True if gradients are recorded and one of {@code inputs} requires one. */
-  static boolean isWanted(List<Tensor> inputs) {
-    return GradMode.is_enabled() && inputs.stream().anyMatch(Tensor::requires_grad);
-  }
-
   /**
-   * Makes {@code value} an operation on {@code inputs}.
+   * Makes {@code value} an operation on {@code inputs}. Gradients must be recorded.
    *
    * @param value a new tensor that requires no gradient; the operation takes its memory
-   * @param inputs at least one of which requires a gradient
+   * @param inputs those of its inputs that LibTorch is to be told the gradients of; may be none
    * @param backward of this operation
    * @param saved what {@code backward} reads; handles that this method may close afterwards
    * @return the value, in the same memory
    */
-  static Tensor link(Tensor value, List<Tensor> inputs, Backward backward, List<Tensor> saved) {
+  public static Tensor link(
+      Tensor value, List<Tensor> inputs, Backward backward, List<Tensor> saved) {
     CustomGradient operation = new CustomGradient(backward, callersScope());
     saved.forEach(tensor -> operation.saved.add(operation.keep(tensor)));
     TensorVector rows = new TensorVector();
     for (int i = 0; i < inputs.size(); i++) {
-      Tensor input = inputs.get(i);
-      if (input.requires_grad()) {
-        // A view of its own, whose gradient has no other part.
-        Tensor view = input.reshape(-1);
-        view.register_hook(operation.new InputHook(i, input.sizes().vec().get()));
-        rows.push_back(view.narrow(0, 0, 0));
-        operation.pending++;
+      if (inputs.get(i).requires_grad()) {
+        rows.push_back(operation.noRows(inputs.get(i), i));
       }
+    }
+    if (rows.size() == 0) {
+      // Something in the graph must ask for the value's gradient.
+      Tensor asking = value.new_zeros(1);
+      asking.set_requires_grad(true);
+      rows.push_back(operation.noRows(asking, NOBODYS));
     }
     long[] none = value.sizes().vec().get();
     none[0] = 0;
@@ -94,8 +101,17 @@ final class CustomGradient {
     return linked;
   }
 
+  /** Nothing of an input, with a hook on what comes back to it. */
+  private Tensor noRows(Tensor input, int index) {
+    // A view of its own, whose gradient has no other part.
+    Tensor view = input.reshape(-1);
+    view.register_hook(new InputHook(index, input.sizes().vec().get()));
+    pending++;
+    return view.narrow(0, 0, 0);
+  }
+
   /** The innermost scope of the thread that no block of the model has opened. */
-  private static PointerScope callersScope() {
+  public static PointerScope callersScope() {
     Iterator<PointerScope> scopes = PointerScope.getScopeIterator();
     while (scopes != null && scopes.hasNext()) {
       PointerScope scope = scopes.next();
@@ -119,13 +135,31 @@ final class CustomGradient {
     }
     try (PointerScope scope = new PointerScope();
         NoGradGuard noGrad = new NoGradGuard()) {
-      backward.write(input, gradient, new Tensor(zeros).view(shape));
+      List<@Nullable Tensor> gradients = computed();
+      Tensor own = input == NOBODYS ? null : gradients.get(input);
+      if (own != null) {
+        new Tensor(zeros).view(shape).copy_(own);
+        own.close();
+      }
     }
     pending--;
-    if (pending == 0) {
+  }
+
+  private List<@Nullable Tensor> computed() {
+    List<@Nullable Tensor> known = computed;
+    if (known == null) {
+      known = backward.inputs(gradient);
+      // Each waits for its own turn, which comes in another scope.
+      for (Tensor one : known) {
+        if (one != null) {
+          one.retainReference();
+        }
+      }
+      computed = known;
       gradient.close();
       saved.forEach(Tensor::close);
     }
+    return known;
   }
 
   /** Sees the value's gradient before any input's is computed. */

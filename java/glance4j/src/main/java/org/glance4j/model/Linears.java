@@ -170,9 +170,9 @@ public final class Linears implements AutoCloseable {
     return matmul.backend();
   }
 
-  /** What the other operations of the model run on: plain LibTorch operations in training. */
-  public Backend operations() {
-    return training ? Backend.TORCH : backend();
+  /** True if gradients are recorded by the kernels, in place of by LibTorch. */
+  public boolean recordsByItself() {
+    return training && backend() != Backend.TORCH;
   }
 
   /** The widths of every linear taken, by name. */

@@ -7,6 +7,7 @@ import org.glance4j.kernel.LoraMatmul.Activation;
 import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraPair;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Linears that read the same input (q, k and v, say), as one whose outputs lie side by side:
@@ -50,6 +51,21 @@ public sealed interface LoraLinears extends AutoCloseable
    * @return a new tensor of residual's shape
    */
   Tensor forward(Tensor x, AdapterChoice mix, Tensor gate, Tensor residual);
+
+  /**
+   * The backward pass of {@link #project}, for linears opened for training.
+   *
+   * @param x what the linears read; requires no gradient
+   * @param dy the gradient of what they gave, of its shape
+   * @param mix the adapters that were applied, with the values they had
+   * @param gradients what the adapters' gradients are added to
+   * @param wantsX false if x's gradient is not wanted
+   * @return x's gradient, of its shape; null if it is not wanted
+   */
+  default @Nullable Tensor backward(
+      Tensor x, Tensor dy, AdapterMix mix, AdapterGradients gradients, boolean wantsX) {
+    throw new UnsupportedOperationException("these linears were opened to predict");
+  }
 
   /** Frees what was made of adapters; what is used again is made again. No call may be running. */
   void releaseAdapters();

@@ -69,10 +69,11 @@ final class PackedLinears implements LoraLinears {
 
   /** As {@link #project}, from the values that the adapters have now. */
   Tensor projectAnew(Tensor x, AdapterMix mix) {
+    Tensor rows = evenRows(x);
     Tensor y = torch.empty(shape(x), options, null);
     for (Call call : calls) {
       Adapter adapter = mix.parts().isEmpty() ? null : call.adapters().packAnew(mix);
-      matmul.forward(x, arguments(call, y, null, false), adapter);
+      matmul.forward(rows, arguments(call, y, null, false), adapter);
       if (adapter != null) {
         // On CUDA what is queued still reads it, before whatever takes its memory on that stream.
         AdapterPacks.free(adapter);

@@ -34,6 +34,11 @@ public final class TensorScope implements AutoCloseable {
     return tensor;
   }
 
+  /** Keeps {@code tensor}, which was made in a scope within this one, until this one is closed. */
+  public void keep(Tensor tensor) {
+    inner.attach(tensor);
+  }
+
   /** True if {@code scope} is one that this class has opened. */
   static boolean isBlocks(PointerScope scope) {
     return scope instanceof BlockScope;

@@ -2,15 +2,20 @@ package org.glance4j.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.LoraBackward;
+import org.glance4j.kernel.LoraMatmul;
+import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.kernel.LoraMatmul.Linear;
 import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraPair;
-import org.glance4j.model.LoraGradient.Place;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,6 +26,7 @@ final class TrainingLinears implements LoraLinears {
   private final PackedLinears forward;
   private final TransposedWeights transposed;
   private final List<Slice> slices;
+  private final List<String> names;
 
   /**
    * @param forward the linears, which belong to this object from now on
@@ -30,10 +36,11 @@ final class TrainingLinears implements LoraLinears {
     this.forward = forward;
     this.transposed = transposed;
     this.slices = List.copyOf(slices);
+    this.names = slices.stream().map(Slice::name).toList();
   }
 
-  /** One linear's adapters, as one: all their A below each other, all their B side by side. */
-  private record Adapted(int slice, Tensor down, Tensor up, double scale) {}
+  /** One of the adapters of one linear, with the factor of B A. */
+  private record Term(LoraPair pair, double scale) {}
 
   @Override
   public Tensor forward(Tensor x, AdapterChoice mix) {
@@ -48,75 +55,157 @@ final class TrainingLinears implements LoraLinears {
   @Override
   public Tensor project(Tensor x, AdapterChoice choice) {
     AdapterMix mix = TorchLinears.mix(choice);
+    return GradMode.is_enabled() ? recorded(x, mix) : forward.projectAnew(x.detach(), mix);
+  }
+
+  private Tensor recorded(Tensor x, AdapterMix mix) {
     try (TensorScope scope = new TensorScope()) {
-      List<Adapted> adapted = adapted(mix);
-      List<Tensor> inputs = new ArrayList<>();
-      inputs.add(PackedLinears.evenRows(x));
-      if (!adapted.isEmpty()) {
-        inputs.add(flat(adapted));
-      }
-      List<Tensor> constants = inputs.stream().map(Tensor::detach).toList();
+      Tensor rows = PackedLinears.evenRows(x);
+      Tensor constant = rows.detach();
+      boolean wantsX = rows.requires_grad();
       Tensor y;
       try (NoGradGuard noGrad = new NoGradGuard()) {
-        y = forward.projectAnew(constants.get(0), mix);
+        y = forward.projectAnew(constant, mix);
       }
-      if (CustomGradient.isWanted(inputs)) {
-        LoraGradient gradient =
-            new LoraGradient(transposed, slices, places(adapted), inputs, constants);
-        y = CustomGradient.link(y, inputs, gradient, constants);
+      AdapterGradients gradients = AdapterGradients.of(mix, names);
+      if (wantsX || gradients.isTrained()) {
+        List<Tensor> inputs = new ArrayList<>();
+        inputs.add(rows);
+        inputs.addAll(gradients.linked());
+        y =
+            CustomGradient.link(
+                y,
+                inputs,
+                dy -> {
+                  List<@Nullable Tensor> all = new ArrayList<>();
+                  all.add(backward(constant, dy, mix, gradients, wantsX));
+                  all.addAll(gradients.linkedGradients());
+                  return all;
+                },
+                List.of(constant));
       }
       return scope.release(y);
     }
   }
 
-  /** What the mix does to each linear; those are left out that it leaves alone. */
-  private List<Adapted> adapted(AdapterMix mix) {
-    List<Adapted> all = new ArrayList<>();
-    for (int i = 0; i < slices.size() && !mix.parts().isEmpty(); i++) {
-      Adapted one = null;
-      for (AdapterMix.Part part : mix.parts()) {
-        LoraPair pair = part.adapter().pair(slices.get(i).name());
-        if (pair != null && part.strength() * pair.scale() != 0) {
-          one = joined(i, one, pair, part.strength() * pair.scale());
+  @Override
+  public @Nullable Tensor backward(
+      Tensor x, Tensor dy, AdapterMix mix, AdapterGradients gradients, boolean wantsX) {
+    Tensor rows = PackedLinears.evenRows(x);
+    Tensor dx = null;
+    for (int i = 0; i < slices.size(); i++) {
+      List<Term> terms = terms(mix, names.get(i));
+      if (wantsX || terms.stream().anyMatch(term -> term.pair().requiresGradient())) {
+        Tensor part = wantsX ? torch.empty_like(rows) : null;
+        backward(rows, columns(dy, i), i, terms, gradients, part);
+        if (dx == null) {
+          dx = part;
+        } else if (part != null) {
+          dx.add_(part);
         }
       }
-      if (one != null) {
-        all.add(one);
+    }
+    return dx;
+  }
+
+  /** What the mix does to one linear; nothing if its strength is 0. */
+  private static List<Term> terms(AdapterMix mix, String linear) {
+    List<Term> terms = new ArrayList<>();
+    for (AdapterMix.Part part : mix.parts()) {
+      LoraPair pair = part.adapter().pair(linear);
+      if (pair != null && part.strength() * pair.scale() != 0) {
+        terms.add(new Term(pair, part.strength() * pair.scale()));
       }
     }
-    return all;
+    return terms;
   }
 
-  private static Adapted joined(int slice, @Nullable Adapted first, LoraPair pair, double scale) {
-    if (first == null) {
-      return new Adapted(slice, pair.down(), pair.up(), scale);
+  private Tensor columns(Tensor dy, int slice) {
+    Slice columns = slices.get(slice);
+    return slices.size() == 1 ? dy : dy.narrow(-1, columns.offset(), columns.outFeatures());
+  }
+
+  private void backward(
+      Tensor x,
+      Tensor dy,
+      int slice,
+      List<Term> terms,
+      AdapterGradients gradients,
+      @Nullable Tensor dx) {
+    if (terms.isEmpty()) {
+      if (dx != null) {
+        Linear plain = new Linear(transposed.get(slice), null, dx, Activation.NONE, null);
+        LoraMatmul.on(transposed.backend()).forward(dy, List.of(plain));
+      }
+    } else if (terms.size() == 1) {
+      Term term = terms.get(0);
+      LoraPair pair = term.pair();
+      Tensor dDown = gradients.sum(pair.down());
+      Tensor dUp = gradients.sum(pair.up());
+      backward(x, dy, slice, pair.down(), pair.up(), term.scale(), dx, dDown, dUp);
+    } else {
+      joined(x, dy, slice, terms, gradients, dx);
     }
-    Tensor up = pair.up().mul(new Scalar(scale / first.scale()));
-    return new Adapted(
-        slice,
-        torch.cat(new TensorVector(first.down(), pair.down()), 0),
-        torch.cat(new TensorVector(first.up(), up), 1),
-        first.scale());
   }
 
-  /** All matrices in one vector, so that the graph has one input for them: each A, then its B. */
-  private static Tensor flat(List<Adapted> adapted) {
-    TensorVector all = new TensorVector();
-    for (Adapted one : adapted) {
-      all.push_back(one.down().reshape(-1));
-      all.push_back(one.up().reshape(-1));
+  /** Several adapters of one linear as one: their A below each other, their B side by side. */
+  private void joined(
+      Tensor x,
+      Tensor dy,
+      int slice,
+      List<Term> terms,
+      AdapterGradients gradients,
+      @Nullable Tensor dx) {
+    double scale = terms.get(0).scale();
+    TensorVector downs = new TensorVector();
+    TensorVector ups = new TensorVector();
+    for (Term term : terms) {
+      downs.push_back(term.pair().down());
+      ups.push_back(term.pair().up().mul(new Scalar(term.scale() / scale)));
     }
-    return torch.cat(all);
-  }
-
-  private static List<Place> places(List<Adapted> adapted) {
-    List<Place> places = new ArrayList<>();
+    Tensor down = torch.cat(downs, 0);
+    Tensor up = torch.cat(ups, 1);
+    Tensor dDown = down.new_zeros(down.sizes()).to(ScalarType.Float);
+    Tensor dUp = up.new_zeros(up.sizes()).to(ScalarType.Float);
+    backward(x, dy, slice, down, up, scale, dx, dDown, dUp);
     long first = 0;
-    for (Adapted one : adapted) {
-      places.add(new Place(one.slice(), one.down().size(0), one.scale(), first));
-      first += one.down().numel() + one.up().numel();
+    for (Term term : terms) {
+      long rank = term.pair().rank();
+      Tensor downSum = gradients.sum(term.pair().down());
+      if (downSum != null) {
+        downSum.add_(dDown.narrow(0, first, rank));
+      }
+      Tensor upSum = gradients.sum(term.pair().up());
+      if (upSum != null) {
+        upSum.add_(dUp.narrow(1, first, rank), new Scalar(term.scale() / scale));
+      }
+      first += rank;
     }
-    return places;
+  }
+
+  /** Adds to {@code dDown} and {@code dUp}, writes {@code dx}: what is null is not wanted. */
+  private void backward(
+      Tensor x,
+      Tensor dy,
+      int slice,
+      Tensor down,
+      Tensor up,
+      double scale,
+      @Nullable Tensor dx,
+      @Nullable Tensor dDown,
+      @Nullable Tensor dUp) {
+    LoraBackward.on(transposed.backend())
+        .backward(
+            x,
+            dy,
+            down.detach(),
+            up.detach(),
+            (float) scale,
+            dx == null ? null : transposed.get(slice),
+            dx,
+            dDown,
+            dUp,
+            true);
   }
 
   @Override

@@ -1,6 +1,11 @@
 package org.glance4j.model.dit;
 
+import org.bytedeco.javacpp.BoolPointer;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.T_TensorTensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.ModulatedNorm;
 
 /**
@@ -11,9 +16,41 @@ import org.glance4j.kernel.ModulatedNorm;
 public record AdaLn(Tensor shift, Tensor scale, Tensor gate) {
   private static final double EPSILON = 1e-6;
 
+  /** Which gradients LibTorch's layer norm shall give: of x, of its weight, of its bias. */
+  private static final BoolPointer ONLY_X = onlyFirst(3);
+
+  private static BoolPointer onlyFirst(long count) {
+    BoolPointer wanted = new BoolPointer(count).retainReference();
+    for (long i = 0; i < count; i++) {
+      wanted.put(i, i == 0);
+    }
+    return wanted;
+  }
+
   /** {@code layerNorm(x) * (1 + scale) + shift}; x has shape [batch, tokens, width]. */
   public Tensor modulate(ModulatedNorm norm, Tensor x) {
     return modulate(norm, x, shift, scale);
+  }
+
+  /**
+   * The gradient of x from that of what {@link #modulate} gave. LayerNorm's from arXiv 1607.06450:
+   * with n = layerNorm(x), {@code dx = (dn - mean(dn) - n mean(dn n)) / sqrt(var + epsilon)}.
+   */
+  public Tensor backward(Tensor x, Tensor gradient) {
+    long[] width = {x.size(-1)};
+    TensorOptional none = new TensorOptional();
+    T_TensorTensorTensor_T normed = torch.native_layer_norm(x, width, none, none, EPSILON);
+    return torch
+        .native_layer_norm_backward(
+            gradient.mul(scale.add(new Scalar(1))),
+            x,
+            width,
+            normed.get1(),
+            normed.get2(),
+            none,
+            none,
+            ONLY_X)
+        .get0();
   }
 
   /** {@code layerNorm(x) * (1 + scale) + shift}, where there is no gate. */

@@ -21,11 +21,8 @@ final class DoubleBlock {
   /** How many vectors of the modulation a block reads. */
   static final int VECTORS = 12;
 
-  /** The hidden states: text [batch, textTokens, width], image [batch, imageTokens, width]. */
-  record Streams(Tensor text, Tensor image) {}
-
   /** One stream's weights. */
-  private record Stream(
+  record Stream(
       LoraLinears qkv, Heads.Norms norms, LoraLinears out, LoraLinears mlpUp, LoraLinears mlpDown) {
     JointAttention.Stream project(Tensor x, AdapterChoice mix) {
       return new JointAttention.Stream(qkv.forward(x, mix), norms);
@@ -34,22 +31,15 @@ final class DoubleBlock {
 
   private final DoubleBlockNames names;
   private final String name;
-  private final ModulatedNorm norm;
-  private final JointAttention attention;
+  private final BlockOperations operations;
   private final Stream image;
   private final Stream text;
 
   private DoubleBlock(
-      DoubleBlockNames names,
-      String name,
-      ModulatedNorm norm,
-      JointAttention attention,
-      Stream image,
-      Stream text) {
+      DoubleBlockNames names, String name, BlockOperations operations, Stream image, Stream text) {
     this.names = names;
     this.name = name;
-    this.norm = norm;
-    this.attention = attention;
+    this.operations = operations;
     this.image = image;
     this.text = text;
   }
@@ -76,13 +66,7 @@ final class DoubleBlock {
             linears.linear(attn + "to_add_out", width, width),
             linears.stacked(width, gelu(textMlp + ".net.0.proj", 4 * width)),
             linears.linear(textMlp + ".net.2", 4 * width, width));
-    return new DoubleBlock(
-        names,
-        name,
-        ModulatedNorm.on(linears.operations()),
-        JointAttention.on(linears.operations(), heads),
-        image,
-        text);
+    return new DoubleBlock(names, name, BlockOperations.of(linears, heads), image, text);
   }
 
   private static List<Linears.Part> parts(long width, String q, String k, String v) {
@@ -94,12 +78,29 @@ final class DoubleBlock {
     return List.of(new Linears.Part(name, width, Activation.GELU_TANH));
   }
 
+  String name() {
+    return name;
+  }
+
+  BlockOperations operations() {
+    return operations;
+  }
+
+  Stream text() {
+    return text;
+  }
+
+  Stream image() {
+    return image;
+  }
+
   /** Reads its vectors from {@code modulation} and returns the streams after this block. */
   Streams forward(Streams x, Modulation.Reader modulation, Pass pass) {
     AdaLn imageAttn = modulation.nextAdaLn();
     AdaLn imageMlp = modulation.nextAdaLn();
     AdaLn textAttn = modulation.nextAdaLn();
     AdaLn textMlp = modulation.nextAdaLn();
+    ModulatedNorm norm = operations.in(pass).norm();
     try (TensorScope scope = new TensorScope()) {
       Tensor imageNormed = imageAttn.modulate(norm, x.image());
       Tensor textNormed = textAttn.modulate(norm, x.text());
@@ -129,11 +130,12 @@ final class DoubleBlock {
   }
 
   private Streams attention(Streams x, Pass pass) {
+    JointAttention attention = operations.in(pass).attention();
     JointAttention.Stream textQkv = text.project(x.text(), pass.mix());
     JointAttention.Stream imageQkv = image.project(x.image(), pass.mix());
-    pass.probe().see(name, "attn.to_q", () -> query(imageQkv));
-    pass.probe().see(name, "attn.norm_q", () -> normed(imageQkv, 0));
-    pass.probe().see(name, "attn.norm_added_k", () -> normed(textQkv, 1));
+    pass.probe().see(name, "attn.to_q", () -> query(attention.heads(), imageQkv));
+    pass.probe().see(name, "attn.norm_q", () -> normed(attention.heads(), imageQkv, 0));
+    pass.probe().see(name, "attn.norm_added_k", () -> normed(attention.heads(), textQkv, 1));
 
     Tensor attended = attention.attend(pass, textQkv, imageQkv);
     long textTokens = x.text().size(1);
@@ -146,13 +148,12 @@ final class DoubleBlock {
     return result;
   }
 
-  private Tensor query(JointAttention.Stream stream) {
-    return stream.projected().narrow(-1, 0, attention.heads().width());
+  private static Tensor query(Heads heads, JointAttention.Stream stream) {
+    return stream.projected().narrow(-1, 0, heads.width());
   }
 
   /** The normed queries or keys before their rotation. */
-  private Tensor normed(JointAttention.Stream stream, long which) {
-    Heads heads = attention.heads();
+  private static Tensor normed(Heads heads, JointAttention.Stream stream, long which) {
     return heads
         .rmsNorm(heads.split(stream.projected()).narrow(2, 0, 2))
         .mul_(stream.norms().both())

@@ -44,10 +44,10 @@ public final class DoubleBlocks implements Trunk.Blocks {
   }
 
   private Tensor recorded(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
-    DoubleBlock.Streams x = new DoubleBlock.Streams(context, image);
+    Streams x = new Streams(context, image);
     boolean ownsText = false;
     for (DoubleBlock block : blocks) {
-      DoubleBlock.Streams next = block.forward(x, vectors, pass);
+      Streams next = block.forward(x, vectors, pass);
       x.image().close();
       if (ownsText) {
         x.text().close();
@@ -58,13 +58,48 @@ public final class DoubleBlocks implements Trunk.Blocks {
     return joined(x);
   }
 
-  private static Tensor joined(DoubleBlock.Streams x) {
+  @Override
+  public Recorded<Streams, Tensor> record(
+      Tensor context, Tensor image, Modulation.Reader vectors, Recording recording) {
+    Streams x = new Streams(recording.keep(context), recording.keep(image));
+    Recorded<Streams, Streams> all = Recorded.nothing(x);
+    for (DoubleBlock block : blocks) {
+      Modulation own = recording.keep(vectors.next(DoubleBlock.VECTORS));
+      all = all.then(record(block, all.value(), own, recording));
+      recording.keep(all.value().text());
+      recording.keep(all.value().image());
+    }
+    long textTokens = context.size(1);
+    long imageTokens = image.size(1);
+    return all.then(
+        new Recorded<>(
+            joined(all.value()),
+            false,
+            (gradient, wantsX) ->
+                new Streams(
+                    gradient.narrow(1, 0, textTokens).contiguous(),
+                    gradient.narrow(1, textTokens, imageTokens).contiguous())));
+  }
+
+  private Recorded<Streams, Streams> record(
+      DoubleBlock block, Streams x, Modulation vectors, Recording recording) {
+    return checkpointing
+        ? Recorded.checkpointed(
+            x,
+            recording,
+            (again, keeping) -> RecordedDoubleBlock.run(block, again, vectors.reader(), keeping),
+            (scope, gradient) ->
+                new Streams(scope.release(gradient.text()), scope.release(gradient.image())))
+        : RecordedDoubleBlock.run(block, x, vectors.reader(), recording);
+  }
+
+  private static Tensor joined(Streams x) {
     return torch.cat(new TensorVector(x.text(), x.image()), 1);
   }
 
   /** The same, of which only each block's input is kept for the backward pass. */
   private Tensor checkpointed(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
-    Tensor joint = joined(new DoubleBlock.Streams(context, image));
+    Tensor joint = joined(new Streams(context, image));
     long[] tokens = {context.size(1), image.size(1)};
     for (DoubleBlock block : blocks) {
       joint =
@@ -74,9 +109,7 @@ public final class DoubleBlocks implements Trunk.Blocks {
               DoubleBlock.VECTORS,
               (x, reader) -> {
                 TensorVector parts = x.split_with_sizes(tokens, 1);
-                return joined(
-                    block.forward(
-                        new DoubleBlock.Streams(parts.get(0), parts.get(1)), reader, pass));
+                return joined(block.forward(new Streams(parts.get(0), parts.get(1)), reader, pass));
               });
     }
     return joint;

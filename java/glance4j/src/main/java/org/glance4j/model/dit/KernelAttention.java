@@ -50,8 +50,19 @@ final class KernelAttention extends JointAttention {
   }
 
   private void attend(Pass pass, Tensor out, Stream... streams) {
+    QkNormRope.Joint joint = joint(pass.rope(), streams);
+    TextPadding padding = pass.padding();
+    if (padding == null) {
+      attention.forward(joint.q(), joint.k(), joint.v(), scale, out);
+    } else {
+      attend(padding, joint, out);
+    }
+  }
+
+  /** q, k and v of all tokens as attention reads them. */
+  QkNormRope.Joint joint(Rope rope, Stream... streams) {
     Tensor projected = streams[0].projected();
-    long[] shape = {projected.size(0), heads().count(), pass.rope().tokens(), heads().dim()};
+    long[] shape = {projected.size(0), heads().count(), rope.tokens(), heads().dim()};
     QkNormRope.Joint joint =
         new QkNormRope.Joint(
             projected.new_empty(shape), projected.new_empty(shape), projected.new_empty(shape));
@@ -63,17 +74,12 @@ final class KernelAttention extends JointAttention {
           stream.norms().q(),
           stream.norms().k(),
           Heads.EPSILON,
-          pass.rope().angles(),
+          rope.angles(),
           first,
           joint);
       first += stream.tokens();
     }
-    TextPadding padding = pass.padding();
-    if (padding == null) {
-      attention.forward(joint.q(), joint.k(), joint.v(), scale, out);
-    } else {
-      attend(padding, joint, out);
-    }
+    return joint;
   }
 
   private void attend(TextPadding padding, QkNormRope.Joint joint, Tensor out) {

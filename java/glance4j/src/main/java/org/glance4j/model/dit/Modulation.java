@@ -48,7 +48,8 @@ public final class Modulation {
     return values;
   }
 
-  Reader reader() {
+  /** Reads the vectors from the first on. */
+  public Reader reader() {
     return new Reader(values);
   }
 
@@ -66,13 +67,18 @@ public final class Modulation {
       this.split = values.requires_grad() ? values.split(1, 1) : null;
     }
 
+    /** True if gradients reach the vectors. */
+    boolean requiresGradient() {
+      return values.requires_grad();
+    }
+
     Tensor next() {
       long index = next++;
       return split == null ? values.narrow(1, index, 1) : split.get(index);
     }
 
     /** The next {@code count} vectors, shape [rows, count, width]. */
-    Modulation next(int count) {
+    public Modulation next(int count) {
       long first = next;
       next += count;
       return new Modulation(values.narrow(1, first, count));

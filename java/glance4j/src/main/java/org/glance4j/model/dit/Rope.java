@@ -70,6 +70,12 @@ public final class Rope implements AutoCloseable {
     return torch.view_as_real(pairs.mul(rotation)).flatten(-2, -1);
   }
 
+  /** The opposite of {@link #rotate}, which is also the way of a gradient back through it. */
+  Tensor rotateBack(Tensor heads) {
+    Tensor pairs = torch.view_as_complex(heads.unflatten(-1, -1, 2));
+    return torch.view_as_real(pairs.mul(rotation.conj())).flatten(-2, -1);
+  }
+
   /** How many tokens there are angles for. */
   long tokens() {
     return rotation.size(0);

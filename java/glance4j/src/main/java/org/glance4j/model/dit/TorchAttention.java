@@ -28,8 +28,8 @@ final class TorchAttention extends JointAttention {
         .transpose(1, 2);
   }
 
-  private static Tensor attend(
-      @Nullable TextPadding padding, Tensor query, Tensor key, Tensor value) {
+  /** Attends alone; see {@link Attention#scaledDotProduct} for the shapes. */
+  static Tensor attend(@Nullable TextPadding padding, Tensor query, Tensor key, Tensor value) {
     if (padding == null) {
       return Attention.scaledDotProduct(query, key, value);
     }
@@ -43,7 +43,7 @@ final class TorchAttention extends JointAttention {
   }
 
   /** The weights of q's and k's norms for each token: shape [tokens or 1, 2, 1, headDim]. */
-  private static Tensor norms(Stream... streams) {
+  static Tensor norms(Stream... streams) {
     if (streams.length == 1) {
       return streams[0].norms().both();
     }

@@ -1,13 +1,21 @@
 package org.glance4j.model.dit;
 
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Supplier;
+import org.bytedeco.pytorch.GradMode;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
+import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.lora.AdapterMix;
+import org.glance4j.model.AdapterGradients;
+import org.glance4j.model.CustomGradient;
 import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The way of the latents through a transformer: they are projected to the model's width, go through
@@ -15,7 +23,6 @@ import org.glance4j.model.Probe;
  */
 public final class Trunk {
   /** All blocks of a model. */
-  @FunctionalInterface
   public interface Blocks {
     /**
      * Runs all blocks. Frees each state but {@code context}.
@@ -25,6 +32,14 @@ public final class Trunk {
      * @return text tokens, then image tokens; shape [batch, tokens, width]
      */
     Tensor forward(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass);
+
+    /**
+     * As {@link #forward}, with the backward pass. Frees nothing.
+     *
+     * @param context kept by {@code recording}, as is {@code image}
+     */
+    Recorded<Streams, Tensor> record(
+        Tensor context, Tensor image, Modulation.Reader vectors, Recording recording);
   }
 
   /**
@@ -40,8 +55,14 @@ public final class Trunk {
   private final long width;
   private final ModulatedNorm norm;
 
+  /** True if the blocks can compute their gradients by themselves. */
+  private final boolean recordsByItself;
+
   /** The linears taken before these, which do not depend on the latents. */
   private final List<String> conditioning;
+
+  /** Those of the blocks. */
+  private final List<String> inBlocks;
 
   private final LoraLinears in;
   private final Blocks blocks;
@@ -52,7 +73,9 @@ public final class Trunk {
       long channels,
       long width,
       ModulatedNorm norm,
+      boolean recordsByItself,
       List<String> conditioning,
+      List<String> inBlocks,
       LoraLinears in,
       Blocks blocks,
       LoraLinears out) {
@@ -60,7 +83,9 @@ public final class Trunk {
     this.channels = channels;
     this.width = width;
     this.norm = norm;
+    this.recordsByItself = recordsByItself;
     this.conditioning = conditioning;
+    this.inBlocks = inBlocks;
     this.in = in;
     this.blocks = blocks;
     this.out = out;
@@ -77,14 +102,19 @@ public final class Trunk {
       Linears linears, Names names, long channels, long width, Supplier<Blocks> takeBlocks) {
     List<String> conditioning = List.copyOf(linears.shapes().keySet());
     LoraLinears in = linears.linear(names.latents(), channels, width);
+    Set<String> before = Set.copyOf(linears.shapes().keySet());
     Blocks blocks = takeBlocks.get();
+    List<String> inBlocks =
+        linears.shapes().keySet().stream().filter(name -> !before.contains(name)).toList();
     LoraLinears out = linears.linear("proj_out", width, channels);
     return new Trunk(
         names,
         channels,
         width,
-        ModulatedNorm.on(linears.operations()),
+        ModulatedNorm.on(linears.recordsByItself() ? Backend.TORCH : linears.backend()),
+        linears.recordsByItself(),
         conditioning,
+        inBlocks,
         in,
         blocks,
         out);
@@ -115,7 +145,7 @@ public final class Trunk {
     probe.see(names.latents(), "", () -> image);
     probe.see(names.text(), "", () -> context);
 
-    Tensor joint = blocks.forward(context, image, vectors, pass);
+    Tensor joint = joint(context, image, vectors, pass);
     Tensor scale = vectors.next();
     Tensor shift = vectors.next();
     Tensor normed = AdaLn.modulate(norm, joint.narrow(1, textTokens, imageTokens), shift, scale);
@@ -123,6 +153,48 @@ public final class Trunk {
     Tensor velocity = out.forward(normed, pass.mix());
     probe.see("proj_out", "", () -> velocity);
     return velocity;
+  }
+
+  /** Runs the blocks. */
+  private Tensor joint(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
+    if (!GradMode.is_enabled()) {
+      return blocks.forward(context, image, vectors, pass.asPlain());
+    }
+    // Gradients of the vectors, and what a probe sees, are left to LibTorch.
+    if (recordsByItself
+        && !vectors.requiresGradient()
+        && pass.probe() == Probe.NONE
+        && pass.mix() instanceof AdapterMix mix) {
+      AdapterGradients gradients = AdapterGradients.of(mix, inBlocks);
+      if (gradients.isTrained() || context.requires_grad() || image.requires_grad()) {
+        return recorded(context, image, vectors, new Recording(pass, mix, gradients));
+      }
+    }
+    return blocks.forward(context, image, vectors, pass);
+  }
+
+  /** Runs the blocks as one operation of LibTorch's graph. */
+  private Tensor recorded(
+      Tensor context, Tensor image, Modulation.Reader vectors, Recording recording) {
+    boolean wantsX = context.requires_grad() || image.requires_grad();
+    Recorded<Streams, Tensor> recorded;
+    try (NoGradGuard noGrad = new NoGradGuard()) {
+      recorded = blocks.record(context.detach(), image.detach(), vectors, recording);
+    }
+    List<Tensor> inputs = new ArrayList<>(List.of(context, image));
+    inputs.addAll(recording.gradients().linked());
+    return CustomGradient.link(
+        recorded.value(),
+        inputs,
+        gradient -> {
+          Streams own = recorded.backward().input(gradient, wantsX);
+          List<@Nullable Tensor> all = new ArrayList<>();
+          all.add(own == null ? null : own.text());
+          all.add(own == null ? null : own.image());
+          all.addAll(recording.gradients().linkedGradients());
+          return all;
+        },
+        List.of());
   }
 
   private void check(Tensor latents, Tensor context, Modulation modulation, Pass pass) {

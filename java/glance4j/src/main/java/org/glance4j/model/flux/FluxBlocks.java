@@ -4,12 +4,16 @@ import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.model.Linears;
+import org.glance4j.model.TensorScope;
 import org.glance4j.model.dit.BlockCheckpoint;
 import org.glance4j.model.dit.DoubleBlockNames;
 import org.glance4j.model.dit.DoubleBlocks;
 import org.glance4j.model.dit.Heads;
 import org.glance4j.model.dit.Modulation;
 import org.glance4j.model.dit.Pass;
+import org.glance4j.model.dit.Recorded;
+import org.glance4j.model.dit.Recording;
+import org.glance4j.model.dit.Streams;
 import org.glance4j.model.dit.Trunk;
 import org.glance4j.weights.Weights;
 
@@ -47,6 +51,29 @@ final class FluxBlocks implements Trunk.Blocks {
       parts.add(SingleBlock.modulation(i, width));
     }
     return parts;
+  }
+
+  @Override
+  public Recorded<Streams, Tensor> record(
+      Tensor context, Tensor image, Modulation.Reader vectors, Recording recording) {
+    Recorded<Streams, Tensor> all = doubleBlocks.record(context, image, vectors, recording);
+    for (SingleBlock block : singleBlocks) {
+      recording.keep(all.value());
+      Modulation own = recording.keep(vectors.next(SingleBlock.VECTORS));
+      all = all.then(record(block, all.value(), own, recording));
+    }
+    return all;
+  }
+
+  private Recorded<Tensor, Tensor> record(
+      SingleBlock block, Tensor x, Modulation vectors, Recording recording) {
+    return checkpointing
+        ? Recorded.checkpointed(
+            x,
+            recording,
+            (again, keeping) -> block.record(again, vectors.reader(), keeping),
+            TensorScope::release)
+        : block.record(x, vectors.reader(), recording);
   }
 
   @Override

@@ -2,17 +2,22 @@ package org.glance4j.model.flux;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.LoraMatmul.Activation;
-import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
 import org.glance4j.model.TensorScope;
 import org.glance4j.model.dit.AdaLn;
+import org.glance4j.model.dit.BlockOperations;
 import org.glance4j.model.dit.Heads;
 import org.glance4j.model.dit.JointAttention;
 import org.glance4j.model.dit.Modulation;
 import org.glance4j.model.dit.Pass;
+import org.glance4j.model.dit.Recorded;
+import org.glance4j.model.dit.RecordedAttention;
+import org.glance4j.model.dit.Recording;
 import org.glance4j.weights.Weights;
 
 /**
@@ -24,8 +29,7 @@ final class SingleBlock {
   static final int VECTORS = 3;
 
   private final String name;
-  private final ModulatedNorm norm;
-  private final JointAttention attention;
+  private final BlockOperations operations;
 
   /** q, k, v and the MLP's hidden layer. */
   private final LoraLinears in;
@@ -34,15 +38,9 @@ final class SingleBlock {
   private final LoraLinears out;
 
   private SingleBlock(
-      String name,
-      ModulatedNorm norm,
-      JointAttention attention,
-      LoraLinears in,
-      Heads.Norms norms,
-      LoraLinears out) {
+      String name, BlockOperations operations, LoraLinears in, Heads.Norms norms, LoraLinears out) {
     this.name = name;
-    this.norm = norm;
-    this.attention = attention;
+    this.operations = operations;
     this.in = in;
     this.norms = norms;
     this.out = out;
@@ -71,13 +69,7 @@ final class SingleBlock {
                 new Linears.Part(name + ".proj_mlp", 4 * width, Activation.GELU_TANH)));
     Heads.Norms norms = heads.takeNorms(weights, attn + "norm_q", attn + "norm_k");
     LoraLinears out = linears.linear(name + ".proj_out", 5 * width, width);
-    return new SingleBlock(
-        name,
-        ModulatedNorm.on(linears.operations()),
-        JointAttention.on(linears.operations(), heads),
-        in,
-        norms,
-        out);
+    return new SingleBlock(name, BlockOperations.of(linears, heads), in, norms, out);
   }
 
   /**
@@ -87,8 +79,10 @@ final class SingleBlock {
    */
   Tensor forward(Tensor x, Modulation.Reader modulation, Pass pass) {
     AdaLn adaLn = modulation.nextAdaLn();
+    JointAttention attention = operations.in(pass).attention();
+    Heads heads = attention.heads();
     try (TensorScope scope = new TensorScope()) {
-      Tensor normed = adaLn.modulate(norm, x);
+      Tensor normed = adaLn.modulate(operations.in(pass).norm(), x);
       Tensor projected = attention.projectBeside(in, normed, pass.mix());
       Tensor both = attention.attendBeside(pass, new JointAttention.Stream(projected, norms));
       Tensor result = scope.release(out.forward(both, pass.mix(), adaLn.gate(), x));
@@ -96,16 +90,54 @@ final class SingleBlock {
       Probe probe = pass.probe();
       probe.see(name, "norm.out0", () -> normed);
       probe.see(name, "norm.out1", () -> adaLn.gate().squeeze(1));
-      probe.see(name, "proj_mlp", () -> hidden(in.project(normed, pass.mix())));
-      probe.see(name, "attn", () -> both.narrow(2, 0, attention.heads().width()));
+      probe.see(name, "proj_mlp", () -> hidden(heads, in.project(normed, pass.mix())));
+      probe.see(name, "attn", () -> both.narrow(2, 0, heads.width()));
       probe.see(name, "proj_out", () -> out.forward(both, pass.mix()));
       probe.see(name, "out", () -> result);
       return result;
     }
   }
 
-  private Tensor hidden(Tensor projected) {
-    long qkv = 3 * attention.heads().width();
+  /**
+   * As {@link #forward}, with its backward pass.
+   *
+   * @param x kept by the recording
+   */
+  Recorded<Tensor, Tensor> record(Tensor x, Modulation.Reader modulation, Recording recording) {
+    AdaLn adaLn = modulation.nextAdaLn();
+    recording.keep(adaLn.scale());
+    recording.keep(adaLn.gate());
+    BlockOperations.On kernels = operations.kernels();
+    Heads heads = kernels.attention().heads();
+    try (TensorScope scope = new TensorScope()) {
+      Tensor normed = recording.keep(adaLn.modulate(kernels.norm(), x));
+      Tensor projected = recording.keep(in.project(normed, recording.mix()));
+      RecordedAttention attention =
+          RecordedAttention.run(
+              kernels.attention(), recording, new JointAttention.Stream(projected, norms));
+      Tensor hidden = recording.keep(hidden(heads, projected));
+      Tensor both =
+          recording.keep(
+              torch.cat(new TensorVector(attention.value(), torch.gelu(hidden, "tanh")), 2));
+      Tensor result = scope.release(out.forward(both, recording.mix(), adaLn.gate(), x));
+      return new Recorded<>(
+          result,
+          recording.trains(name),
+          (gradient, wantsX) -> {
+            Tensor dBoth = recording.backward(out, both, gradient.mul(adaLn.gate()));
+            Tensor dHidden =
+                torch.gelu_backward(dBoth.narrow(2, heads.width(), hidden.size(2)), hidden, "tanh");
+            Tensor dAttended = dBoth.narrow(2, 0, heads.width());
+            Tensor dProjected =
+                torch.cat(new TensorVector(attention.backward(dAttended), dHidden), 2);
+            Tensor dNormed = recording.backward(in, normed, dProjected, wantsX);
+            return dNormed == null ? null : adaLn.backward(x, dNormed).add(gradient);
+          });
+    }
+  }
+
+  private static Tensor hidden(Heads heads, Tensor projected) {
+    long qkv = 3 * heads.width();
     return projected.narrow(2, qkv, projected.size(2) - qkv);
   }
 }
