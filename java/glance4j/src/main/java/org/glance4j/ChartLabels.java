@@ -31,6 +31,11 @@ final class ChartLabels {
   private static final int ROWS = 12;
   private static final double ROW = 14;
 
+  /**
+   * A long line has so many points at which its name is tried: each is compared with all others.
+   */
+  private static final int ANCHORS = 32;
+
   /** A place, and what speaks against it beside what is there already. */
   private record Choice(Place place, double cost) {}
 
@@ -76,7 +81,8 @@ final class ChartLabels {
   Place place(List<Point2D> own, double width, double height) {
     Place best = null;
     double least = Double.POSITIVE_INFINITY;
-    for (int back = 0; back < own.size(); back++) {
+    int apart = 1 + own.size() / ANCHORS;
+    for (int back = 0; back < own.size(); back += apart) {
       for (Choice choice : around(own.get(own.size() - 1 - back), width, height)) {
         double cost =
             choice.cost() + cost(choice.place().box(), own) + EARLIER_POINT * Math.min(back, 3);

@@ -1,6 +1,5 @@
 package org.glance4j.train;
 
-import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -9,15 +8,12 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Cfg;
 import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.lora.LinearShape;
-import org.glance4j.model.DenoiseTask;
-import org.glance4j.model.Denoiser;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
 import org.glance4j.model.Velocity;
-import org.glance4j.schedule.Schedule;
 
 /** The training of one adapter on a frozen model: forward, backward, clip, AdamW. */
-final class Expert {
+final class Expert implements AutoCloseable {
   /** What a step showed: see {@link TrainingStep}. */
   record Outcome(double loss, double gradientNorm) {}
 
@@ -28,7 +24,7 @@ final class Expert {
   private static final long SMALL_OPERATION = 1 << 18;
 
   private final ImageModel model;
-  private final ImageSize size;
+  private final StepDenoisers denoisers;
   private final boolean torchAlone;
   private final TrainingRecipe recipe;
   private final AdamW optimiser;
@@ -42,7 +38,7 @@ final class Expert {
       TrainableAdapter adapter,
       ExampleSource examples) {
     this.model = model;
-    this.size = size;
+    this.denoisers = new StepDenoisers(model, size, recipe.guidance());
     this.torchAlone = largestOperation(model, size) < SMALL_OPERATION;
     this.recipe = recipe;
     this.optimiser = AdamW.published(recipe.weightDecay());
@@ -91,22 +87,11 @@ final class Expert {
 
   /** Adds to the adapter's gradients those of an example's share of the loss, which it returns. */
   private double backward(Example example) {
-    DenoiseTask task =
-        new DenoiseTask(
-            example.prompt(),
-            example.negative(),
-            size,
-            recipe.guidance(),
-            new Schedule("training", List.of(example.step())),
-            adapter.mixes());
-    // The backward pass needs the transformer too.
-    try (Denoiser denoiser = model.denoiser(task)) {
-      Tensor loss =
-          loss(example, denoiser.velocity(0, example.latents())).div(new Scalar(recipe.batch()));
-      double value = loss.item_double();
-      loss.backward();
-      return value;
-    }
+    Velocity velocity = denoisers.get(example, adapter.mixes()).velocity(0, example.latents());
+    Tensor loss = loss(example, velocity).div(new Scalar(recipe.batch()));
+    double value = loss.item_double();
+    loss.backward();
+    return value;
   }
 
   /** The weighted mean square of {@code prediction - target}, with its graph. */
@@ -116,5 +101,11 @@ final class Expert {
     return torch
         .mse_loss(velocity.to(ScalarType.Float), example.target())
         .mul(new Scalar(example.weight()));
+  }
+
+  /** Lets the model go. */
+  @Override
+  public void close() {
+    denoisers.close();
   }
 }

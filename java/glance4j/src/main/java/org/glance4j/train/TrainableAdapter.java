@@ -20,6 +20,7 @@ import org.glance4j.lora.LinearShape;
 import org.glance4j.lora.LoraAdapter;
 import org.glance4j.lora.LoraPair;
 import org.glance4j.schedule.Phase;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An adapter whose matrices are trained. A and B of all linears lie in one flat f32 vector, and so
@@ -37,6 +38,9 @@ final class TrainableAdapter implements AutoCloseable {
   private final Tensor square;
   private final Map<String, LoraPair> leaves = new LinkedHashMap<>();
   private final List<Tensor> owned = new ArrayList<>();
+
+  /** The leaves themselves in both phases; null if the model computes in another type. */
+  private final @Nullable Map<Phase, AdapterMix> leavesInBoth;
 
   /**
    * @param linears to adapt, with their widths; at least one
@@ -64,6 +68,7 @@ final class TrainableAdapter implements AutoCloseable {
       this.square = keep(torch.zeros_like(parameters));
       makeLeaves();
     }
+    this.leavesInBoth = dtype == ScalarType.Float ? inBoth(leaves) : null;
   }
 
   private long parameters(LinearShape shape) {
@@ -114,23 +119,23 @@ final class TrainableAdapter implements AutoCloseable {
   }
 
   /**
-   * The adapter as the model applies it: the leaves, or their copies in the model's type, which
-   * belong to the caller's scope. Gradients reach the leaves where they are recorded.
+   * The adapter as the model applies it, in both phases: the leaves, always in the same object, or
+   * their copies in the model's type, which belong to the caller's scope. Gradients reach the
+   * leaves where they are recorded.
    */
-  LoraAdapter applied() {
-    if (dtype == ScalarType.Float) {
-      return new LoraAdapter("the adapter in training", leaves);
+  Map<Phase, AdapterMix> mixes() {
+    if (leavesInBoth != null) {
+      return leavesInBoth;
     }
     Map<String, LoraPair> cast = new LinkedHashMap<>();
     leaves.forEach(
         (name, pair) ->
             cast.put(name, new LoraPair(pair.down().to(dtype), pair.up().to(dtype), pair.scale())));
-    return new LoraAdapter("the adapter in training", cast);
+    return inBoth(cast);
   }
 
-  /** {@link #applied()} in both phases. */
-  Map<Phase, AdapterMix> mixes() {
-    AdapterMix mix = AdapterMix.of(applied());
+  private static Map<Phase, AdapterMix> inBoth(Map<String, LoraPair> pairs) {
+    AdapterMix mix = AdapterMix.of(new LoraAdapter("the adapter in training", pairs));
     return Map.of(Phase.SLOW, mix, Phase.FAST, mix);
   }
 

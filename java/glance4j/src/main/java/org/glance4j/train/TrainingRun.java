@@ -92,14 +92,16 @@ final class TrainingRun {
       state.restore(phase, adapter);
       List<Outcome> outcomes = state.outcomes(phase);
       clock.resumeAt(outcomes.size());
-      Expert expert = new Expert(model, lessons.size(), recipe, adapter, lessons.source(role));
-      while (outcomes.size() < recipe.steps()) {
-        stopIfCancelled(phase, adapter, state);
-        outcomes.add(expert.step(outcomes.size()));
-        if (outcomes.size() % trainer.saveEvery() == 0 || outcomes.size() == recipe.steps()) {
-          state.save(phase, adapter);
+      try (Expert expert =
+          new Expert(model, lessons.size(), recipe, adapter, lessons.source(role))) {
+        while (outcomes.size() < recipe.steps()) {
+          stopIfCancelled(phase, adapter, state);
+          outcomes.add(expert.step(outcomes.size()));
+          if (outcomes.size() % trainer.saveEvery() == 0 || outcomes.size() == recipe.steps()) {
+            state.save(phase, adapter);
+          }
+          report(phase, outcomes);
         }
-        report(phase, outcomes);
       }
       LoraWriter.write(
           output.resolve(role.file()),
