@@ -36,7 +36,7 @@ public record AdaLn(Tensor shift, Tensor scale, Tensor gate) {
    * The gradient of x from that of what {@link #modulate} gave. LayerNorm's from arXiv 1607.06450:
    * with n = layerNorm(x), {@code dx = (dn - mean(dn) - n mean(dn n)) / sqrt(var + epsilon)}.
    */
-  public Tensor backward(Tensor x, Tensor gradient) {
+  Tensor backward(Tensor x, Tensor gradient) {
     long[] width = {x.size(-1)};
     TensorOptional none = new TensorOptional();
     T_TensorTensorTensor_T normed = torch.native_layer_norm(x, width, none, none, EPSILON);
@@ -51,6 +51,12 @@ public record AdaLn(Tensor shift, Tensor scale, Tensor gate) {
             none,
             ONLY_X)
         .get0();
+  }
+
+  /** {@code layerNorm(x)}. */
+  static Tensor normed(Tensor x) {
+    TensorOptional none = new TensorOptional();
+    return torch.layer_norm(x, new long[] {x.size(-1)}, none, none, EPSILON, false);
   }
 
   /** {@code layerNorm(x) * (1 + scale) + shift}, where there is no gate. */

@@ -60,11 +60,11 @@ public final class DoubleBlocks implements Trunk.Blocks {
 
   @Override
   public Recorded<Streams, Tensor> record(
-      Tensor context, Tensor image, Modulation.Reader vectors, Recording recording) {
+      Tensor context, Tensor image, RecordedVectors vectors, Recording recording) {
     Streams x = new Streams(recording.keep(context), recording.keep(image));
     Recorded<Streams, Streams> all = Recorded.nothing(x);
     for (DoubleBlock block : blocks) {
-      Modulation own = recording.keep(vectors.next(DoubleBlock.VECTORS));
+      RecordedVectors own = vectors.next(DoubleBlock.VECTORS).keptBy(recording);
       all = all.then(record(block, all.value(), own, recording));
       recording.keep(all.value().text());
       recording.keep(all.value().image());
@@ -82,15 +82,15 @@ public final class DoubleBlocks implements Trunk.Blocks {
   }
 
   private Recorded<Streams, Streams> record(
-      DoubleBlock block, Streams x, Modulation vectors, Recording recording) {
+      DoubleBlock block, Streams x, RecordedVectors vectors, Recording recording) {
     return checkpointing
         ? Recorded.checkpointed(
             x,
             recording,
-            (again, keeping) -> RecordedDoubleBlock.run(block, again, vectors.reader(), keeping),
+            (again, keeping) -> RecordedDoubleBlock.run(block, again, vectors.again(), keeping),
             (scope, gradient) ->
                 new Streams(scope.release(gradient.text()), scope.release(gradient.image())))
-        : RecordedDoubleBlock.run(block, x, vectors.reader(), recording);
+        : RecordedDoubleBlock.run(block, x, vectors.again(), recording);
   }
 
   private static Tensor joined(Streams x) {

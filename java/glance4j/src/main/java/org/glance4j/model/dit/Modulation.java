@@ -58,22 +58,34 @@ public final class Modulation {
     private final Tensor values;
 
     /** All vectors if gradients reach them: split at once, they go back as one. */
-    private final @Nullable TensorVector split;
+    private @Nullable TensorVector split;
 
     private long next;
 
     private Reader(Tensor values) {
       this.values = values;
-      this.split = values.requires_grad() ? values.split(1, 1) : null;
     }
 
-    /** True if gradients reach the vectors. */
-    boolean requiresGradient() {
-      return values.requires_grad();
+    /** All vectors, whatever has been read. */
+    Tensor values() {
+      return values;
+    }
+
+    /** How many have been read. */
+    long read() {
+      return next;
+    }
+
+    /** Leaves out the next {@code count}. */
+    void skip(long count) {
+      next += count;
     }
 
     Tensor next() {
       long index = next++;
+      if (split == null && values.requires_grad()) {
+        split = values.split(1, 1);
+      }
       return split == null ? values.narrow(1, index, 1) : split.get(index);
     }
 

@@ -10,16 +10,15 @@ import org.jspecify.annotations.Nullable;
 /** A double block's forward pass in a {@link Recording}, and its backward pass. */
 final class RecordedDoubleBlock {
   /** One stream's way to the attention. */
-  private record Before(DoubleBlock.Stream weights, Tensor x, AdaLn adaLn, Tensor normed) {
+  private record Before(
+      DoubleBlock.Stream weights, Tensor x, RecordedVectors.Layer layer, Tensor normed) {
     static Before run(
         DoubleBlock.Stream weights,
         ModulatedNorm norm,
         Tensor x,
-        AdaLn adaLn,
+        RecordedVectors.Layer layer,
         Recording recording) {
-      recording.keep(adaLn.scale());
-      recording.keep(adaLn.gate());
-      return new Before(weights, x, adaLn, recording.keep(adaLn.modulate(norm, x)));
+      return new Before(weights, x, layer, recording.keep(layer.vectors().modulate(norm, x)));
     }
 
     JointAttention.Stream project(Recording recording) {
@@ -34,8 +33,9 @@ final class RecordedDoubleBlock {
      * @param projected the gradient of q, k and v
      */
     @Nullable Tensor backward(Tensor state, Tensor projected, Recording recording, boolean wantsX) {
-      Tensor dNormed = recording.backward(weights.qkv(), normed, projected, wantsX);
-      return dNormed == null ? null : adaLn.backward(x, dNormed).add(state);
+      boolean wantsNormed = wantsX || layer.gradients() != null;
+      Tensor dNormed = recording.backward(weights.qkv(), normed, projected, wantsNormed);
+      return dNormed == null ? null : layer.modulateBackward(x, dNormed).add(state);
     }
   }
 
@@ -43,55 +43,66 @@ final class RecordedDoubleBlock {
    * One stream's way from the attention on.
    *
    * @param attended what the output linear read
+   * @param out what it gave
    * @param state the hidden state behind the attention
    * @param normed what the MLP read
    * @param projected its hidden layer before the activation
    * @param hidden the hidden layer
+   * @param down what the MLP gave
    */
   private record After(
       DoubleBlock.Stream weights,
-      AdaLn attention,
-      AdaLn mlp,
+      RecordedVectors.Layer attention,
+      RecordedVectors.Layer mlp,
       Tensor attended,
+      Tensor out,
       Tensor state,
       Tensor normed,
       Tensor projected,
-      Tensor hidden) {
+      Tensor hidden,
+      Tensor down) {
     static After run(
-        Before before, ModulatedNorm norm, Tensor attended, AdaLn mlp, Recording recording) {
+        Before before,
+        ModulatedNorm norm,
+        Tensor attended,
+        RecordedVectors.Layer mlp,
+        Recording recording) {
       DoubleBlock.Stream weights = before.weights();
-      recording.keep(mlp.scale());
-      recording.keep(mlp.gate());
-      Tensor state =
-          weights.out().forward(attended, recording.mix(), before.adaLn().gate(), before.x());
-      Tensor normed = mlp.modulate(norm, state);
+      Tensor out = weights.out().project(attended, recording.mix());
+      Tensor state = before.layer().gated(before.x(), out, recording);
+      Tensor normed = mlp.vectors().modulate(norm, state);
       Tensor projected = weights.mlpUp().project(normed, recording.mix());
+      Tensor hidden = torch.gelu(projected, "tanh");
       return new After(
           weights,
-          before.adaLn(),
+          before.layer(),
           mlp,
           recording.keep(attended),
+          out,
           recording.keep(state),
           recording.keep(normed),
           recording.keep(projected),
-          recording.keep(torch.gelu(projected, "tanh")));
+          recording.keep(hidden),
+          weights.mlpDown().project(hidden, recording.mix()));
     }
 
     Tensor value(Recording recording) {
-      return weights.mlpDown().forward(hidden, recording.mix(), mlp.gate(), state);
+      return mlp.gated(state, down, recording);
     }
 
     /** The gradient of the hidden state behind the attention. */
     Tensor stateBackward(Tensor gradient, Recording recording) {
-      Tensor dHidden = recording.backward(weights.mlpDown(), hidden, gradient.mul(mlp.gate()));
+      Tensor dDown = mlp.gatedBackward(gradient, down);
+      Tensor dHidden = recording.backward(weights.mlpDown(), hidden, dDown);
       Tensor dProjected = torch.gelu_backward(dHidden, projected, "tanh");
       Tensor dNormed = recording.backward(weights.mlpUp(), normed, dProjected);
-      return mlp.backward(state, dNormed).add(gradient);
+      return mlp.modulateBackward(state, dNormed).add(gradient);
     }
 
     /** The gradient of what the output linear read. */
     Tensor attendedBackward(Tensor stateGradient, Recording recording) {
-      return recording.backward(weights.out(), attended, stateGradient.mul(attention.gate()));
+      Tensor dOut = attention.gatedBackward(stateGradient, out);
+      return recording.backward(weights.out(), attended, dOut);
     }
   }
 
@@ -123,13 +134,13 @@ final class RecordedDoubleBlock {
    * @param x kept by the recording
    */
   static Recorded<Streams, Streams> run(
-      DoubleBlock block, Streams x, Modulation.Reader modulation, Recording recording) {
+      DoubleBlock block, Streams x, RecordedVectors vectors, Recording recording) {
     BlockOperations.On operations = block.operations().kernels();
     ModulatedNorm norm = operations.norm();
-    AdaLn imageAttn = modulation.nextAdaLn();
-    AdaLn imageMlp = modulation.nextAdaLn();
-    AdaLn textAttn = modulation.nextAdaLn();
-    AdaLn textMlp = modulation.nextAdaLn();
+    RecordedVectors.Layer imageAttn = vectors.nextAdaLn(recording);
+    RecordedVectors.Layer imageMlp = vectors.nextAdaLn(recording);
+    RecordedVectors.Layer textAttn = vectors.nextAdaLn(recording);
+    RecordedVectors.Layer textMlp = vectors.nextAdaLn(recording);
     try (TensorScope scope = new TensorScope()) {
       Before text = Before.run(block.text(), norm, x.text(), textAttn, recording);
       Before image = Before.run(block.image(), norm, x.image(), imageAttn, recording);
@@ -148,7 +159,7 @@ final class RecordedDoubleBlock {
               scope.release(imageAfter.value(recording)));
       RecordedDoubleBlock recorded =
           new RecordedDoubleBlock(recording, text, image, attention, textAfter, imageAfter);
-      return new Recorded<>(value, recording.trains(block.name()), recorded::backward);
+      return new Recorded<>(value, recording.trains(block.name(), vectors), recorded::backward);
     }
   }
 
@@ -167,7 +178,7 @@ final class RecordedDoubleBlock {
     Tensor image =
         imageBefore.backward(
             imageState, rows(projected, textTokens, gradient.image().size(1)), recording, wantsX);
-    return text == null || image == null ? null : new Streams(text, image);
+    return !wantsX || text == null || image == null ? null : new Streams(text, image);
   }
 
   private static Tensor rows(Tensor all, long first, long count) {

@@ -32,12 +32,6 @@ public record Recording(
     return tensor;
   }
 
-  /** The same of vectors. */
-  public Modulation keep(Modulation vectors) {
-    keep(vectors.values());
-    return vectors;
-  }
-
   /** The same pass with another keeper. */
   Recording keptBy(Consumer<Tensor> other) {
     return new Recording(pass, mix, gradients, other);
@@ -59,8 +53,11 @@ public record Recording(
     return Objects.requireNonNull(backward(linears, x, dy, true));
   }
 
-  /** True if a linear of the block {@code name} is trained. */
-  public boolean trains(String name) {
+  /** True if a linear of the block {@code name} is trained, or what makes its vectors. */
+  public boolean trains(String name, RecordedVectors vectors) {
+    if (vectors.wantsGradients()) {
+      return true;
+    }
     String prefix = name + ".";
     return mix.parts().stream()
         .flatMap(part -> part.adapter().pairs().entrySet().stream())

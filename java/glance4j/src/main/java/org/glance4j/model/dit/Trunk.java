@@ -7,6 +7,7 @@ import java.util.function.Supplier;
 import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.lora.AdapterMix;
@@ -39,7 +40,7 @@ public final class Trunk {
      * @param context kept by {@code recording}, as is {@code image}
      */
     Recorded<Streams, Tensor> record(
-        Tensor context, Tensor image, Modulation.Reader vectors, Recording recording);
+        Tensor context, Tensor image, RecordedVectors vectors, Recording recording);
   }
 
   /**
@@ -160,13 +161,13 @@ public final class Trunk {
     if (!GradMode.is_enabled()) {
       return blocks.forward(context, image, vectors, pass.asPlain());
     }
-    // Gradients of the vectors, and what a probe sees, are left to LibTorch.
-    if (recordsByItself
-        && !vectors.requiresGradient()
-        && pass.probe() == Probe.NONE
-        && pass.mix() instanceof AdapterMix mix) {
+    // What a probe sees is left to LibTorch.
+    if (recordsByItself && pass.probe() == Probe.NONE && pass.mix() instanceof AdapterMix mix) {
       AdapterGradients gradients = AdapterGradients.of(mix, inBlocks);
-      if (gradients.isTrained() || context.requires_grad() || image.requires_grad()) {
+      if (gradients.isTrained()
+          || context.requires_grad()
+          || image.requires_grad()
+          || vectors.values().requires_grad()) {
         return recorded(context, image, vectors, new Recording(pass, mix, gradients));
       }
     }
@@ -177,12 +178,20 @@ public final class Trunk {
   private Tensor recorded(
       Tensor context, Tensor image, Modulation.Reader vectors, Recording recording) {
     boolean wantsX = context.requires_grad() || image.requires_grad();
+    Tensor values = vectors.values();
     Recorded<Streams, Tensor> recorded;
+    Tensor ofVectors = null;
     try (NoGradGuard noGrad = new NoGradGuard()) {
-      recorded = blocks.record(context.detach(), image.detach(), vectors, recording);
+      Modulation constant = new Modulation(values.detach());
+      ofVectors = values.requires_grad() ? recording.keep(torch.zeros_like(values)) : null;
+      RecordedVectors read =
+          new RecordedVectors(constant, ofVectors == null ? null : new Modulation(ofVectors));
+      recorded = blocks.record(context.detach(), image.detach(), read, recording);
+      vectors.skip(read.read());
     }
-    List<Tensor> inputs = new ArrayList<>(List.of(context, image));
+    List<Tensor> inputs = new ArrayList<>(List.of(context, image, values));
     inputs.addAll(recording.gradients().linked());
+    Tensor vectorGradients = ofVectors;
     return CustomGradient.link(
         recorded.value(),
         inputs,
@@ -191,6 +200,7 @@ public final class Trunk {
           List<@Nullable Tensor> all = new ArrayList<>();
           all.add(own == null ? null : own.text());
           all.add(own == null ? null : own.image());
+          all.add(vectorGradients);
           all.addAll(recording.gradients().linkedGradients());
           return all;
         },

@@ -12,6 +12,7 @@ import org.glance4j.model.dit.Heads;
 import org.glance4j.model.dit.Modulation;
 import org.glance4j.model.dit.Pass;
 import org.glance4j.model.dit.Recorded;
+import org.glance4j.model.dit.RecordedVectors;
 import org.glance4j.model.dit.Recording;
 import org.glance4j.model.dit.Streams;
 import org.glance4j.model.dit.Trunk;
@@ -55,25 +56,25 @@ final class FluxBlocks implements Trunk.Blocks {
 
   @Override
   public Recorded<Streams, Tensor> record(
-      Tensor context, Tensor image, Modulation.Reader vectors, Recording recording) {
+      Tensor context, Tensor image, RecordedVectors vectors, Recording recording) {
     Recorded<Streams, Tensor> all = doubleBlocks.record(context, image, vectors, recording);
     for (SingleBlock block : singleBlocks) {
       recording.keep(all.value());
-      Modulation own = recording.keep(vectors.next(SingleBlock.VECTORS));
+      RecordedVectors own = vectors.next(SingleBlock.VECTORS).keptBy(recording);
       all = all.then(record(block, all.value(), own, recording));
     }
     return all;
   }
 
   private Recorded<Tensor, Tensor> record(
-      SingleBlock block, Tensor x, Modulation vectors, Recording recording) {
+      SingleBlock block, Tensor x, RecordedVectors vectors, Recording recording) {
     return checkpointing
         ? Recorded.checkpointed(
             x,
             recording,
-            (again, keeping) -> block.record(again, vectors.reader(), keeping),
+            (again, keeping) -> block.record(again, vectors.again(), keeping),
             TensorScope::release)
-        : block.record(x, vectors.reader(), recording);
+        : block.record(x, vectors.again(), recording);
   }
 
   @Override

@@ -17,6 +17,7 @@ import org.glance4j.model.dit.Modulation;
 import org.glance4j.model.dit.Pass;
 import org.glance4j.model.dit.Recorded;
 import org.glance4j.model.dit.RecordedAttention;
+import org.glance4j.model.dit.RecordedVectors;
 import org.glance4j.model.dit.Recording;
 import org.glance4j.weights.Weights;
 
@@ -103,14 +104,12 @@ final class SingleBlock {
    *
    * @param x kept by the recording
    */
-  Recorded<Tensor, Tensor> record(Tensor x, Modulation.Reader modulation, Recording recording) {
-    AdaLn adaLn = modulation.nextAdaLn();
-    recording.keep(adaLn.scale());
-    recording.keep(adaLn.gate());
+  Recorded<Tensor, Tensor> record(Tensor x, RecordedVectors vectors, Recording recording) {
+    RecordedVectors.Layer layer = vectors.nextAdaLn(recording);
     BlockOperations.On kernels = operations.kernels();
     Heads heads = kernels.attention().heads();
     try (TensorScope scope = new TensorScope()) {
-      Tensor normed = recording.keep(adaLn.modulate(kernels.norm(), x));
+      Tensor normed = recording.keep(layer.vectors().modulate(kernels.norm(), x));
       Tensor projected = recording.keep(in.project(normed, recording.mix()));
       RecordedAttention attention =
           RecordedAttention.run(
@@ -119,19 +118,22 @@ final class SingleBlock {
       Tensor both =
           recording.keep(
               torch.cat(new TensorVector(attention.value(), torch.gelu(hidden, "tanh")), 2));
-      Tensor result = scope.release(out.forward(both, recording.mix(), adaLn.gate(), x));
+      Tensor y = out.project(both, recording.mix());
+      Tensor result = scope.release(layer.gated(x, y, recording));
       return new Recorded<>(
           result,
-          recording.trains(name),
+          recording.trains(name, vectors),
           (gradient, wantsX) -> {
-            Tensor dBoth = recording.backward(out, both, gradient.mul(adaLn.gate()));
+            Tensor dBoth = recording.backward(out, both, layer.gatedBackward(gradient, y));
             Tensor dHidden =
                 torch.gelu_backward(dBoth.narrow(2, heads.width(), hidden.size(2)), hidden, "tanh");
             Tensor dAttended = dBoth.narrow(2, 0, heads.width());
             Tensor dProjected =
                 torch.cat(new TensorVector(attention.backward(dAttended), dHidden), 2);
-            Tensor dNormed = recording.backward(in, normed, dProjected, wantsX);
-            return dNormed == null ? null : adaLn.backward(x, dNormed).add(gradient);
+            boolean wantsNormed = wantsX || layer.gradients() != null;
+            Tensor dNormed = recording.backward(in, normed, dProjected, wantsNormed);
+            Tensor dx = dNormed == null ? null : layer.modulateBackward(x, dNormed);
+            return dx == null || !wantsX ? null : dx.add(gradient);
           });
     }
   }
