@@ -15,6 +15,7 @@ import org.glance4j.model.Conditioning;
 import org.glance4j.model.DenoiseTask;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
+import org.glance4j.model.TorchThreads;
 import org.glance4j.model.Velocity;
 import org.glance4j.schedule.Schedule;
 import org.glance4j.schedule.Step;
@@ -34,6 +35,7 @@ final class Generator {
   private final ImageSize size;
   private final Schedule schedule;
   private final Cfg cfg;
+  private final TorchThreads torchThreads;
 
   private double textSeconds;
   private double denoiseSeconds;
@@ -52,6 +54,8 @@ final class Generator {
     this.size = loaded.size(request);
     this.schedule = loaded.schedule(request);
     this.cfg = model.cfg(Objects.requireNonNull(request.cfg()));
+    this.torchThreads =
+        TorchThreads.of(model, size, Objects.requireNonNull(request.maxTextTokens()));
   }
 
   Generation run() {
@@ -59,11 +63,11 @@ final class Generator {
     requireMemory();
     try (InferenceMode inference = new InferenceMode(true);
         PointerScope scope = new PointerScope();
-        Stepper stepper = prepare()) {
+        Stepper stepper = torchThreads.run(this::prepare)) {
       List<GeneratedImage> images = new ArrayList<>();
       for (int image = 0; image < request.imageCount(); image++) {
-        Tensor latents = stepper.begin(initialLatents(image));
-        denoise(stepper, latents, image);
+        int index = image;
+        Tensor latents = torchThreads.run(() -> denoised(stepper, index));
         images.add(decode(latents, image));
       }
       return new Generation(images, stats(start));
@@ -111,8 +115,9 @@ final class Generator {
         : loaded.backend().place(given.toTensor());
   }
 
-  /** Walks the schedule, updating {@code latents} in place. */
-  private void denoise(Stepper stepper, Tensor latents, int image) {
+  /** The latents at the schedule's end. */
+  private Tensor denoised(Stepper stepper, int image) {
+    Tensor latents = stepper.begin(initialLatents(image));
     long start = System.nanoTime();
     for (int i = 0; i < schedule.size(); i++) {
       stopCheck.run();
@@ -125,6 +130,7 @@ final class Generator {
       }
     }
     denoiseSeconds += secondsSince(start);
+    return latents;
   }
 
   private void report(

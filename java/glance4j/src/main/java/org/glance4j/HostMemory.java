@@ -1,5 +1,6 @@
 package org.glance4j;
 
+import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -102,9 +103,10 @@ public final class HostMemory {
     return read(Path.of("/proc/self/status"), "VmRSS:");
   }
 
+  /** Reads no further than the line it looks for: this is asked for every picture. */
   private static OptionalLong read(Path file, String key) {
-    try {
-      for (String line : Files.readAllLines(file)) {
+    try (BufferedReader lines = Files.newBufferedReader(file)) {
+      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
         if (line.startsWith(key)) {
           long kibibytes = Long.parseLong(line.substring(key.length()).replace("kB", "").trim());
           return OptionalLong.of(kibibytes * 1024);

@@ -56,19 +56,16 @@ final class FluxDenoiser extends ScheduledDenoiser {
 
     @Override
     public Modulation modulation(Tensor timesteps, AdapterMix mix) {
-      long rows = timesteps.size(0);
-      return transformer.modulation(
-          transformer.place(timesteps),
-          guidances(rows),
-          pooled.repeat(rows / pooled.size(0), 1),
-          mix);
+      return transformer.modulation(transformer.place(timesteps), guidances(), pooled, mix);
     }
 
-    private @Nullable Tensor guidances(long rows) {
+    private @Nullable Tensor guidances() {
       return transformer.config().guidanceEmbeds()
           ? transformer.place(
               torch.full(
-                  new long[] {rows}, new Scalar(guidance), new TensorOptions(ScalarType.Float)))
+                  new long[] {pooled.size(0)},
+                  new Scalar(guidance),
+                  new TensorOptions(ScalarType.Float)))
           : null;
     }
 

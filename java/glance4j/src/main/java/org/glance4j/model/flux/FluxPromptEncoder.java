@@ -114,7 +114,7 @@ public final class FluxPromptEncoder implements AutoCloseable {
     int clipTokens = Math.min(clip.maxTokens(), tokenizers.clip().modelMaxLength());
     List<TokenIds> clipIds = tokenize(tokenizers.clip(), clipPrompts, clipTokens);
     List<TokenIds> t5Ids = tokenize(tokenizers.t5(), t5Prompts, maxTextTokens);
-    Tensor pooled = clip.forward(TokenIds.batch("CLIP", clipIds, clip.vocabularySize())).pooled();
+    Tensor pooled = clip.pooled(TokenIds.batch("CLIP", clipIds, clip.vocabularySize()));
     Tensor embeds = t5.forward(TokenIds.batch("T5", t5Ids, t5.vocabularySize()));
     return new PromptEmbedding(embeds, pooled, tokens(clipIds, t5Ids));
   }

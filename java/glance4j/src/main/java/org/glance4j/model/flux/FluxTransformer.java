@@ -192,13 +192,14 @@ public final class FluxTransformer extends DiffusionTransformer {
   }
 
   /**
-   * Computes what the adaptive layer norms make of any number of (timestep, guidance, pooled text)
-   * rows. {@link Modulation#rows} then takes out those of one step.
+   * Computes what the adaptive layer norms make of some samples at any number of timesteps each.
+   * {@link Modulation#rows} then takes out those of one step.
    *
-   * @param timesteps sigma of each row, shape [rows]
-   * @param guidance the distilled guidance of each row, shape [rows]; null exactly if the model has
-   *     no such input
-   * @param pooled the pooled text vector of each row, shape [rows, pooledDim]
+   * @param timesteps sigma of each row, shape [rows]: the first timestep of each sample, then the
+   *     second ones, and so on
+   * @param guidance the distilled guidance of each sample, shape [samples]; null exactly if the
+   *     model has no such input
+   * @param pooled the pooled text vector of each sample, shape [samples, pooledDim]
    */
   public Modulation modulation(
       Tensor timesteps, @Nullable Tensor guidance, Tensor pooled, AdapterChoice mix) {
@@ -209,15 +210,20 @@ public final class FluxTransformer extends DiffusionTransformer {
       Tensor timesteps, @Nullable Tensor guidance, Tensor pooled, AdapterChoice mix, Probe probe) {
     requireOpen();
     requireShape("timesteps", timesteps, -1);
-    requireShape("pooled", pooled, timesteps.size(0), config.pooledDim());
+    requireShape("pooled", pooled, -1, config.pooledDim());
+    if (pooled.size(0) == 0 || timesteps.size(0) % pooled.size(0) != 0) {
+      throw new IllegalArgumentException(
+          "%d timesteps are not the same number for each of %d samples"
+              .formatted(timesteps.size(0), pooled.size(0)));
+    }
     if (config.guidanceEmbeds() != (guidance != null)) {
       throw new IllegalArgumentException(
           config.guidanceEmbeds()
-              ? "this model has the guidance as an input; give one for each row"
+              ? "this model has the guidance as an input; give one for each sample"
               : "this model has no guidance input; use classifier-free guidance instead");
     }
     if (guidance != null) {
-      requireShape("guidance", guidance, timesteps.size(0));
+      requireShape("guidance", guidance, pooled.size(0));
     }
     Tensor embedding =
         timeTextEmbedding.forward(timesteps, guidance, pooled.to(dtype()), mix, probe);

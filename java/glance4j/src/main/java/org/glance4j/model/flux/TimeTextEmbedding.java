@@ -47,11 +47,12 @@ final class TimeTextEmbedding {
   }
 
   /**
-   * Embeds.
+   * Embeds. Row {@code r} is for sample {@code r % samples}: guidance and text are embedded once
+   * for a sample, however many timesteps it has.
    *
    * @param timesteps sigma of each row, shape [rows]
-   * @param guidances shape [rows]; null where the model has no such input
-   * @param pooled shape [rows, pooledDim], in the model's type
+   * @param guidances shape [samples]; null where the model has no such input
+   * @param pooled shape [samples, pooledDim], in the model's type
    * @return shape [rows, width]
    */
   Tensor forward(
@@ -59,7 +60,7 @@ final class TimeTextEmbedding {
     ScalarType dtype = pooled.scalar_type();
     Tensor time = timestep.forward(sinusoids(timesteps, dtype, probe), mix);
     probe.see(NAME, "timestep_embedder", () -> time);
-    Tensor sum = time;
+    Tensor sum = time.unflatten(0, -1, pooled.size(0));
     if (guidance != null && guidances != null) {
       Tensor guided = guidance.forward(sinusoids(guidances, dtype, probe), mix);
       probe.see(NAME, "guidance_embedder", () -> guided);
@@ -67,7 +68,7 @@ final class TimeTextEmbedding {
     }
     Tensor words = text.forward(pooled, mix);
     probe.see(NAME, "text_embedder", () -> words);
-    return sum.add(words);
+    return sum.add(words).flatten(0, 1);
   }
 
   /** cos and sin of {@code 1000 x} times each frequency: shape [rows] to [rows, 256]. */

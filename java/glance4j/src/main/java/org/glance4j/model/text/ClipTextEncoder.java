@@ -125,9 +125,27 @@ public final class ClipTextEncoder implements AutoCloseable {
    * one to {@code eachHidden}, which must copy what it keeps.
    */
   ClipOutput forward(Tensor ids, Consumer<Tensor> eachHidden) {
-    if (closed) {
-      throw new IllegalStateException("the CLIP text encoder is closed");
-    }
+    requireUsable(ids);
+    Tensor lastHidden = finalNorm.apply(hidden(ids, eachHidden));
+    return new ClipOutput(pool(lastHidden, endPositions(ids)), lastHidden);
+  }
+
+  /**
+   * {@link ClipOutput#pooled()} alone, which takes a part of the time: a token sees only those
+   * before it, so what follows the last prompt's end is left out.
+   *
+   * @param ids as in {@link #forward(Tensor)}
+   * @return [batch, {@link #width()}], of the caller's scope
+   */
+  public Tensor pooled(Tensor ids) {
+    requireUsable(ids);
+    long[] ends = endPositions(ids);
+    long read = 1 + Arrays.stream(ends).max().orElse(0);
+    Tensor last = hidden(ids.narrow(1, 0, read), hidden -> {});
+    return finalNorm.apply(pool(last, ends));
+  }
+
+  private Tensor hidden(Tensor ids, Consumer<Tensor> eachHidden) {
     Tensor x = embed(ids);
     eachHidden.accept(x);
     for (ClipBlock block : blocks) {
@@ -136,11 +154,13 @@ public final class ClipTextEncoder implements AutoCloseable {
       }
       eachHidden.accept(x);
     }
-    Tensor lastHidden = finalNorm.apply(x);
-    return new ClipOutput(pool(lastHidden, ids), lastHidden);
+    return x;
   }
 
-  private Tensor embed(Tensor ids) {
+  private void requireUsable(Tensor ids) {
+    if (closed) {
+      throw new IllegalStateException("the CLIP text encoder is closed");
+    }
     if (ids.dim() != 2 || ids.size(1) < 1 || ids.size(1) > config.positions()) {
       throw new IllegalArgumentException(
           "ids must be [batch, 1 to "
@@ -148,16 +168,20 @@ public final class ClipTextEncoder implements AutoCloseable {
               + " tokens], not "
               + Arrays.toString(ids.sizes().vec().get()));
     }
+  }
+
+  private Tensor embed(Tensor ids) {
     Tensor placed = ids.to(tokenEmbedding.device(), ScalarType.Long);
     Tensor x = torch.embedding(tokenEmbedding, placed).to(ScalarType.Float);
     return x.add_(positionEmbedding.narrow(0, 0, ids.size(1)));
   }
 
-  private Tensor pool(Tensor hidden, Tensor ids) {
-    long tokens = ids.size(1);
-    long[] rows = endPositions(ids);
+  /** The row of each prompt's end: [batch, tokens, width] to [batch, width]. */
+  private Tensor pool(Tensor hidden, long[] ends) {
+    long tokens = hidden.size(1);
+    long[] rows = new long[ends.length];
     for (int prompt = 0; prompt < rows.length; prompt++) {
-      rows[prompt] += prompt * tokens;
+      rows[prompt] = prompt * tokens + ends[prompt];
     }
     Tensor index = torch.tensor(rows).to(hidden.device(), ScalarType.Long);
     return hidden.view(-1, config.width()).index_select(0, index);

@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -31,6 +32,7 @@ import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Encoder folders with other tensor names, other configurations, and damage. */
 class TextEncoderFilesTest {
@@ -163,6 +165,27 @@ class TextEncoderFilesTest {
   }
 
   @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "5 6 7 1 1 1 1 1",
+        "7 6 5 4 3 2 1 0",
+        "1 2 3 4 5 6 8 7",
+        "1 2 3 4 5 6 8 9",
+        "1 7 7 7, 1 2 3 7, 1 2 3 4",
+      })
+  void clipPoolsWithoutWhatFollowsTheLastEnd(String prompts) {
+    Path folder =
+        new SafetensorsEdit(CLIP, SAME)
+            .write(temporary, SafetensorsEdit.config(CLIP).put("eos_token_id", 7));
+    try (PointerScope scope = new PointerScope();
+        ClipTextEncoder encoder = ClipTextEncoder.open(folder, ScalarType.Float)) {
+      long[] flat = Stream.of(prompts.split("[, ]+")).mapToLong(Long::parseLong).toArray();
+      Tensor ids = torch.tensor(flat).view(prompts.split(",").length, -1);
+      assertClose(prompts, encoder.forward(ids).pooled(), encoder.pooled(ids), 1e-6);
+    }
+  }
+
+  @ParameterizedTest
   @CsvSource({
     "hidden_size, \"32\"",
     "hidden_size, 0",
@@ -215,6 +238,7 @@ class TextEncoderFilesTest {
       Tensor ids = ids(1, tooMany);
       String size = Integer.toString(tooMany);
       assertRefused(IllegalArgumentException.class, () -> clip.forward(ids), size);
+      assertRefused(IllegalArgumentException.class, () -> clip.pooled(ids), size);
       assertRefused(IllegalArgumentException.class, () -> t5.forward(ids.view(-1)), size);
     }
   }
@@ -228,6 +252,7 @@ class TextEncoderFilesTest {
     t5.close();
     t5.close();
     assertRefused(IllegalStateException.class, () -> clip.forward(ids(1, 2)), "closed");
+    assertRefused(IllegalStateException.class, () -> clip.pooled(ids(1, 2)), "closed");
     assertRefused(IllegalStateException.class, () -> t5.forward(ids(1, 2)), "closed");
   }
 
