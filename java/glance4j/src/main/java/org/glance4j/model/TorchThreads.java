@@ -44,7 +44,7 @@ public final class TorchThreads {
     if (!alone) {
       return work.get();
     }
-    try (NativeRuntime.TorchAlone torchAlone = NativeRuntime.torchAlone()) {
+    try (NativeRuntime.Alone one = NativeRuntime.alone()) {
       return work.get();
     }
   }
