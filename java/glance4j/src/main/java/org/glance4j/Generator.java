@@ -90,12 +90,12 @@ final class Generator {
     long start = System.nanoTime();
     stopCheck.run();
     int textTokens = Objects.requireNonNull(request.maxTextTokens());
-    Conditioning positive = prompts.get(request.prompt(), textTokens);
+    Conditioning positive = encoded(request.prompt(), textTokens);
     Conditioning negative = null;
     if (perStep() > 1) {
       String text =
           request.negativePrompt() == null ? model.emptyPrompt() : request.negativePrompt();
-      negative = prompts.get(text, textTokens);
+      negative = encoded(text, textTokens);
     }
     textSeconds = secondsSince(start);
     stopCheck.run();
@@ -106,6 +106,11 @@ final class Generator {
             cfg);
     denoiseSeconds = secondsSince(stepperStart);
     return stepper;
+  }
+
+  private Conditioning encoded(String prompt, int textTokens) {
+    Conditioning known = prompts.known(prompt, textTokens);
+    return known == null ? torchThreads.runProducts(() -> prompts.get(prompt, textTokens)) : known;
   }
 
   private Tensor initialLatents(int image) {
