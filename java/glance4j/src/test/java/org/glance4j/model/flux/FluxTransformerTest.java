@@ -192,6 +192,37 @@ class FluxTransformerTest {
   }
 
   @Test
+  void textIsEmbeddedOnceForAllTimestepsOfASample() {
+    try (NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      Inputs one = Inputs.golden(0.9);
+      Inputs all = Inputs.concat(one, one);
+      AdapterMix mix = AdapterMix.of(fast);
+      Modulation once = transformer.modulation(all.timestep, one.guidance, one.pooled, mix);
+      Modulation each = transformer.modulation(all.timestep, all.guidance, all.pooled, mix);
+      Tensor context = transformer.context(one.embeds, mix);
+      long batch = one.latents.size(0);
+      assertClose(
+          "second timestep",
+          transformer.forward(one.latents, context, each.rows(batch, batch), one.rope, null, mix),
+          transformer.forward(one.latents, context, once.rows(batch, batch), one.rope, null, mix),
+          TOLERANCE);
+    }
+  }
+
+  @Test
+  void refusesTimestepsThatDoNotDivideAmongTheSamples() {
+    try (NoGradGuard guard = new NoGradGuard();
+        PointerScope scope = new PointerScope()) {
+      Inputs one = Inputs.golden(0.9);
+      Inputs all = Inputs.concat(one, one);
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> transformer.modulation(one.timestep, all.guidance, all.pooled, AdapterMix.NONE));
+    }
+  }
+
+  @Test
   void bfloat16StaysNearFloat32() {
     try (FluxTransformer half = FluxTransformer.open(folder, ScalarType.BFloat16, backend);
         NoGradGuard guard = new NoGradGuard();
