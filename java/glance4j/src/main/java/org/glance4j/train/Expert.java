@@ -6,10 +6,9 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Cfg;
-import org.glance4j.kernel.NativeRuntime;
-import org.glance4j.lora.LinearShape;
 import org.glance4j.model.ImageModel;
 import org.glance4j.model.ImageSize;
+import org.glance4j.model.TorchThreads;
 import org.glance4j.model.Velocity;
 
 /** The training of one adapter on a frozen model: forward, backward, clip, AdamW. */
@@ -17,15 +16,9 @@ final class Expert implements AutoCloseable {
   /** What a step showed: see {@link TrainingStep}. */
   record Outcome(double loss, double gradientNorm) {}
 
-  /**
-   * LibTorch's operations on fewer values than this are done before a second thread has woken: some
-   * 50 us.
-   */
-  private static final long SMALL_OPERATION = 1 << 18;
-
   private final ImageModel model;
   private final StepDenoisers denoisers;
-  private final boolean torchAlone;
+  private final TorchThreads threads;
   private final TrainingRecipe recipe;
   private final AdamW optimiser;
   private final TrainableAdapter adapter;
@@ -39,28 +32,16 @@ final class Expert implements AutoCloseable {
       ExampleSource examples) {
     this.model = model;
     this.denoisers = new StepDenoisers(model, size, recipe.guidance());
-    this.torchAlone = largestOperation(model, size) < SMALL_OPERATION;
+    this.threads = TorchThreads.of(model, size, model.defaultTextTokens());
     this.recipe = recipe;
     this.optimiser = AdamW.published(recipe.weightDecay());
     this.adapter = adapter;
     this.examples = examples;
   }
 
-  /** The values that the widest linear makes of all tokens. */
-  private static long largestOperation(ImageModel model, ImageSize size) {
-    long tokens = model.imageTokens(size) + (long) model.defaultTextTokens();
-    return tokens
-        * model.linears().values().stream().mapToLong(LinearShape::outFeatures).max().orElse(0);
-  }
-
   /** Takes step {@code index}, from 0, of the training. */
   Outcome step(int index) {
-    if (!torchAlone) {
-      return take(index);
-    }
-    try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
-      return take(index);
-    }
+    return threads.run(() -> take(index));
   }
 
   private Outcome take(int index) {
