@@ -64,7 +64,7 @@ GLANCE_API const char *glance_last_error(void);
 /*
  * Lets the idle threads of OpenMP runtimes and of OpenBLAS sleep, in libraries that this process
  * loads later: sets the environment variables OMP_WAIT_POLICY to PASSIVE and
- * OPENBLAS_THREAD_TIMEOUT to 22 (some 2 ms) unless they are set. By default the former spin and
+ * OPENBLAS_THREAD_TIMEOUT to 18 (some 0.1 ms) unless they are set. By default the former spin and
  * the latter wait for 20 ms with the CPU busy, so a program that uses several of them in turn has
  * more busy threads than CPUs. Call it before such a library is loaded and before other threads
  * read the environment.

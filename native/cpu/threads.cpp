@@ -195,6 +195,6 @@ int32_t glance_threads(void) { return glance::max_threads(); }
 
 void glance_let_idle_threads_sleep(void) {
   setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
-  setenv("OPENBLAS_THREAD_TIMEOUT", "22", 0);
+  setenv("OPENBLAS_THREAD_TIMEOUT", "18", 0);
 }
 }

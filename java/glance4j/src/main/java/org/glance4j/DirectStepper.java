@@ -35,12 +35,13 @@ final class DirectStepper implements Stepper {
   public Velocity step(int index) {
     Tensor moved = Objects.requireNonNull(latents, "begin comes first");
     Step step = steps.get(index);
-    Velocity velocity = denoiser.velocity(index, moved);
+    Cfg own = cfg.at(step.cfg(cfg.scale()));
+    Velocity velocity = denoiser.velocity(index, moved, own);
     flowStep.update(
         moved,
         velocity.positive(),
         velocity.negative(),
-        cfg.at(step.cfg(cfg.scale())),
+        velocity.applied(own),
         step.sigma(),
         step.nextSigma(),
         null);

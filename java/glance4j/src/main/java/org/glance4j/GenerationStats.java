@@ -10,7 +10,8 @@ import org.glance4j.schedule.Step;
  * @param denoiseSeconds all steps of all images
  * @param decodeSeconds all VAE decodes
  * @param totalSeconds from call to return
- * @param evaluations transformer evaluations: steps times images, twice that with CFG
+ * @param evaluations transformer evaluations: of each step of each image one, or two with CFG above
+ *     1 (steps recorded as a CUDA graph run both all the same)
  * @param steps the schedule each image walked
  */
 public record GenerationStats(

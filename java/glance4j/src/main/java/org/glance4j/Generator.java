@@ -90,12 +90,12 @@ final class Generator {
     long start = System.nanoTime();
     stopCheck.run();
     int textTokens = Objects.requireNonNull(request.maxTextTokens());
-    Conditioning positive = encoded(request.prompt(), textTokens);
+    Conditioning positive = prompts.get(request.prompt(), textTokens);
     Conditioning negative = null;
     if (perStep() > 1) {
       String text =
           request.negativePrompt() == null ? model.emptyPrompt() : request.negativePrompt();
-      negative = encoded(text, textTokens);
+      negative = prompts.get(text, textTokens);
     }
     textSeconds = secondsSince(start);
     stopCheck.run();
@@ -106,11 +106,6 @@ final class Generator {
             cfg);
     denoiseSeconds = secondsSince(stepperStart);
     return stepper;
-  }
-
-  private Conditioning encoded(String prompt, int textTokens) {
-    Conditioning known = prompts.known(prompt, textTokens);
-    return known == null ? torchThreads.runProducts(() -> prompts.get(prompt, textTokens)) : known;
   }
 
   private Tensor initialLatents(int image) {
@@ -195,11 +190,18 @@ final class Generator {
         denoiseSeconds,
         decodeSeconds,
         secondsSince(start),
-        schedule.size() * perStep() * request.imageCount(),
+        evaluations() * request.imageCount(),
         schedule.steps());
   }
 
-  /** Evaluations a step. */
+  /** Of one image. */
+  private int evaluations() {
+    return schedule.steps().stream()
+        .mapToInt(step -> cfg.at(step.cfg(cfg.scale())).isOff() ? 1 : 2)
+        .sum();
+  }
+
+  /** Evaluations a step, at most. */
   private int perStep() {
     return cfg.mode() == Cfg.Mode.NONE ? 1 : 2;
   }

@@ -11,8 +11,9 @@ import org.jspecify.annotations.Nullable;
  * @param prompt what to draw; may be empty
  * @param negativePrompt what to steer away from; needs {@code cfg} above 1; null means empty
  * @param cfg classifier-free guidance {@code g} in {@code v = v_neg + g * (v_pos - v_neg)}; 1 is
- *     off; above 1 each step costs two evaluations; null for that of the model's {@link Preset} if
- *     the schedule is null too and the preset has one, otherwise 1
+ *     off; above 1 each step costs two evaluations, but for those with a guidance of 1 of their
+ *     own; null for that of the model's {@link Preset} if the schedule is null too and the preset
+ *     has one, otherwise 1
  * @param guidance FLUX.1-dev's distilled guidance, an input of the model; default 3.5; models
  *     without the input ignore it
  * @param width in pixels; null for the model's own

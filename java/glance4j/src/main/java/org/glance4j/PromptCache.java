@@ -5,7 +5,6 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import org.glance4j.model.Conditioning;
 import org.glance4j.model.ImageModel;
-import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -23,11 +22,6 @@ final class PromptCache implements AutoCloseable {
 
   PromptCache(ImageModel model) {
     this.model = model;
-  }
-
-  /** The prompt if it is one of those; as long as what {@link #get} gives. */
-  @Nullable Conditioning known(String prompt, int textTokens) {
-    return entries.get(new Key(prompt, textTokens));
   }
 
   /** The encoded prompt; it stays valid while at most {@value #CAPACITY} - 1 others are asked. */

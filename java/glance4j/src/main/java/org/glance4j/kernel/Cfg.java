@@ -30,6 +30,13 @@ public record Cfg(Mode mode, float scale) {
     }
   }
 
+  /**
+   * True if the negative prompt's velocity has no part in it: without a formula, or with scale 1.
+   */
+  public boolean isOff() {
+    return mode == Mode.NONE || scale == 1;
+  }
+
   /** The same formula with another scale. */
   public Cfg at(float otherScale) {
     return otherScale == scale ? this : new Cfg(mode, otherScale);

@@ -82,54 +82,6 @@ public final class NativeRuntime {
     }
   }
 
-  /**
-   * As {@link #torchAlone()}, for OpenBLAS's matrix products too: its threads look for work for a
-   * millisecond after each one, and so long keep a CPU from the kernels' threads. OpenBLAS has one
-   * setting for the process: until the result is closed no thread's products use more.
-   */
-  public static Alone alone() {
-    return new Alone(torchAlone());
-  }
-
-  /** See {@link #alone()}. */
-  public static final class Alone implements AutoCloseable {
-    /** Those open, of any thread. */
-    private static int open;
-
-    private static int before;
-
-    private final TorchAlone torch;
-    private boolean closed;
-
-    private Alone(TorchAlone torch) {
-      this.torch = torch;
-      opened();
-    }
-
-    private static synchronized void opened() {
-      if (open++ == 0) {
-        before = openblas_nolapack.blas_get_num_threads();
-        openblas_nolapack.blas_set_num_threads(1);
-      }
-    }
-
-    private static synchronized void closed() {
-      if (--open == 0) {
-        openblas_nolapack.blas_set_num_threads(before);
-      }
-    }
-
-    /** Gives both their threads back, OpenBLAS with the last one closed. Idempotent. */
-    @Override
-    public void close() {
-      if (!closed) {
-        closed = true;
-        closed();
-        torch.close();
-      }
-    }
-  }
-
   private static void setKernelThreads(int threads) {
     if (NativeLibrary.failure() == null) {
       NativeLibrary.check(Kernels.glance_set_threads(threads));

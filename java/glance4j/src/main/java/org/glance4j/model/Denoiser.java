@@ -1,6 +1,7 @@
 package org.glance4j.model;
 
 import org.bytedeco.pytorch.Tensor;
+import org.glance4j.kernel.Cfg;
 
 /**
  * A transformer made ready for one generation: prompts, size, schedule and adapters are fixed, what
@@ -19,6 +20,17 @@ public interface Denoiser extends AutoCloseable {
    * @return tensors of the caller's {@link org.bytedeco.javacpp.PointerScope}
    */
   Velocity velocity(int stepIndex, Tensor latents);
+
+  /**
+   * As {@link #velocity(int, Tensor)} without the negative prompt, whether there is one or not: one
+   * evaluation.
+   */
+  Velocity unguided(int stepIndex, Tensor latents);
+
+  /** What a step needs that combines velocities as {@code cfg} says. */
+  default Velocity velocity(int stepIndex, Tensor latents, Cfg cfg) {
+    return cfg.isOff() ? unguided(stepIndex, latents) : velocity(stepIndex, latents);
+  }
 
   /**
    * The same for the step that {@code table}, of this generation, has selected when the work runs

@@ -48,17 +48,4 @@ public final class TorchThreads {
       return work.get();
     }
   }
-
-  /**
-   * As {@link #run}, with as many of OpenBLAS's too. Changing those takes a fifth of a millisecond,
-   * so this is for work that multiplies matrices outside the kernels: the text encoders'.
-   */
-  public <T> T runProducts(Supplier<T> work) {
-    if (!alone) {
-      return work.get();
-    }
-    try (NativeRuntime.Alone one = NativeRuntime.alone()) {
-      return work.get();
-    }
-  }
 }

@@ -46,13 +46,14 @@ public final class Trajectory {
     for (int i = 0; i < steps.size(); i++) {
       try (PointerScope scope = new PointerScope()) {
         Step step = steps.get(i);
-        Velocity velocity = denoiser.velocity(i, latents);
-        visitor.at(i, step, latents, velocity.combined(cfg.at(step.cfg(cfg.scale()))));
+        Cfg own = cfg.at(step.cfg(cfg.scale()));
+        Velocity velocity = denoiser.velocity(i, latents, own);
+        visitor.at(i, step, latents, velocity.combined(own));
         flowStep.update(
             latents,
             velocity.positive(),
             velocity.negative(),
-            cfg.at(step.cfg(cfg.scale())),
+            velocity.applied(own),
             step.sigma(),
             step.nextSigma(),
             null);

@@ -269,6 +269,11 @@ public final class Turns implements AutoCloseable {
     }
 
     @Override
+    public Velocity unguided(int stepIndex, Tensor latents) {
+      return denoiser.unguided(stepIndex, latents);
+    }
+
+    @Override
     public Selected selected(StepTable table) {
       return denoiser.selected(table);
     }

@@ -16,6 +16,11 @@ import org.jspecify.annotations.Nullable;
 public record Velocity(Tensor positive, @Nullable Tensor negative) {
   private static final long[] CHANNELS = {-1};
 
+  /** {@code cfg} as far as there is something to combine: none without the negative prompt's. */
+  public Cfg applied(Cfg cfg) {
+    return negative == null ? Cfg.NONE : cfg;
+  }
+
   /** Combined as {@code cfg} says, as a new tensor; {@code v_pos} itself without CFG. */
   public Tensor combined(Cfg cfg) {
     if (negative == null) {

@@ -112,10 +112,12 @@ final class BaseRuns implements AutoCloseable {
   /** Takes step {@code index} of the denoiser's. */
   void advance(Denoiser denoiser, int index, Step step, Tensor latents) {
     try (PointerScope scope = new PointerScope()) {
-      update(latents, velocity(denoiser, index, latents), step);
+      stopCheck.run();
+      update(latents, denoiser.velocity(index, latents, cfg.at(step.cfg(1))), step);
     }
   }
 
+  /** Of both prompts, whatever the step's guidance. */
   Velocity velocity(Denoiser denoiser, int index, Tensor latents) {
     stopCheck.run();
     return denoiser.velocity(index, latents);
@@ -126,7 +128,7 @@ final class BaseRuns implements AutoCloseable {
         latents,
         velocity.positive(),
         velocity.negative(),
-        cfg.at(step.cfg(1)),
+        velocity.applied(cfg.at(step.cfg(1))),
         step.sigma(),
         step.nextSigma(),
         null);

@@ -45,6 +45,8 @@ import org.jspecify.annotations.Nullable;
  *       which move with the sigmas. The latter is the plan if its squared error is below 85% of the
  *       former's: it has twice the numbers, and smaller gains do not carry over to other prompts.
  *       So the plan is never worse on these prompts than any of the schedules with one guidance.
+ *   <li>The first steps go without guidance, one evaluation each, as long as the squared error
+ *       grows by less than 15% for each.
  *   <li>The slow phase ends where the {@link Curvature} changes most, see {@link PhaseSplit}.
  * </ol>
  *

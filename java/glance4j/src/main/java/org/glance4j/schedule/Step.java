@@ -10,8 +10,8 @@ import org.jspecify.annotations.Nullable;
  * @param timestep what the transformer is told, 0..1000
  * @param sigma the noise level before the step, 0..1
  * @param nextSigma the noise level after the step, below {@code sigma}; 0 after the last one
- * @param cfg the step's own classifier-free guidance; null where it has none, and the request's
- *     counts
+ * @param cfg the step's own classifier-free guidance; 1 leaves it out, and with it an evaluation;
+ *     null where the step has none, and the request's counts
  */
 public record Step(Phase phase, float timestep, float sigma, float nextSigma, @Nullable Float cfg) {
   /** A step without a guidance of its own. */

@@ -44,9 +44,10 @@ public abstract class ScheduledDenoiser implements Denoiser {
     /**
      * Predicts the velocity.
      *
-     * @param latents shape [batch, imageTokens, inChannels]
-     * @param context from {@link #context}
-     * @param modulation of one step
+     * @param latents shape [samples, imageTokens, inChannels]: of the whole batch, or only of the
+     *     positive prompt
+     * @param context from {@link #context}, of as many samples
+     * @param modulation of one step, of as many samples
      */
     Tensor forward(Tensor latents, Tensor context, Modulation modulation, AdapterChoice mix);
   }
@@ -134,6 +135,13 @@ public abstract class ScheduledDenoiser implements Denoiser {
   }
 
   @Override
+  public final Velocity unguided(int stepIndex, Tensor latents) {
+    StepState state = state(stepIndex);
+    return velocity(
+        latents, state.context().narrow(0, 0, 1), state.modulation().rows(0, 1), state.mix());
+  }
+
+  @Override
   public final Selected selected(StepTable table) {
     TensorVector texts = new TensorVector();
     table.phases().forEach(phase -> texts.push_back(first(phase).context()));
@@ -159,10 +167,14 @@ public abstract class ScheduledDenoiser implements Denoiser {
 
   private Velocity velocity(
       Tensor latents, Tensor context, Modulation modulation, AdapterChoice adapters) {
+    long samples = modulation.rows();
     Tensor velocity =
         transformer.forward(
-            batch == 1 ? latents : latents.expand(batch, -1, -1), context, modulation, adapters);
-    return batch == 1
+            samples == 1 ? latents : latents.expand(samples, -1, -1),
+            context,
+            modulation,
+            adapters);
+    return samples == 1
         ? new Velocity(velocity, null)
         : new Velocity(velocity.narrow(0, 0, 1), velocity.narrow(0, 1, 1));
   }

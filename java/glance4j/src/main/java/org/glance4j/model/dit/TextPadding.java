@@ -39,6 +39,12 @@ public record TextPadding(int textTokens, List<Integer> lengths) {
         : new TextPadding(longest, IntStream.of(lengths).boxed().toList());
   }
 
+  /** That of the first sample by itself; null if there is none. */
+  public @Nullable TextPadding first() {
+    int length = lengths.get(0);
+    return length == textTokens ? null : new TextPadding(textTokens, List.of(length));
+  }
+
   /** How many samples the batch has. */
   int samples() {
     return lengths.size();

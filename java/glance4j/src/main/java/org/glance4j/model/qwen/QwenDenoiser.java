@@ -79,7 +79,9 @@ final class QwenDenoiser extends ScheduledDenoiser {
     @Override
     public Tensor forward(
         Tensor latents, Tensor context, Modulation modulation, AdapterChoice mix) {
-      return transformer.forward(latents, context, modulation, rope, padding, mix);
+      TextPadding own =
+          padding != null && latents.size(0) < padding.lengths().size() ? padding.first() : padding;
+      return transformer.forward(latents, context, modulation, rope, own, mix);
     }
   }
 }

@@ -1,11 +1,14 @@
 package org.glance4j.model.dit;
 
+import static org.glance4j.reference.TensorAssert.assertClose;
 import static org.glance4j.reference.TensorAssert.assertExact;
+import static org.junit.jupiter.api.Assertions.assertNull;
 
 import java.util.List;
 import java.util.Objects;
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.Cfg;
 import org.glance4j.model.DenoiseTask;
 import org.glance4j.model.Denoiser;
 import org.glance4j.model.StepTable;
@@ -26,6 +29,18 @@ public final class DenoiserAssert {
               new Step(Phase.SLOW, 500, 0.5f, 0)));
 
   private DenoiserAssert() {}
+
+  /**
+   * A step without guidance costs one evaluation, and is what both prompts' one says of the first.
+   */
+  public static void assertUnguidedStepIsThePrompts(Denoiser denoiser, Tensor latents) {
+    for (int i = 0; i < SCHEDULE.size(); i++) {
+      Velocity both = denoiser.velocity(i, latents, Cfg.plain(3.5f));
+      Velocity one = denoiser.velocity(i, latents, Cfg.plain(1));
+      assertNull(one.negative(), "step " + i);
+      assertClose("step " + i, both.positive(), one.positive(), 1e-5);
+    }
+  }
 
   /** What a recorded step computes from device memory is what each step computes by itself. */
   public static void assertSelectedStepIsThatStep(

@@ -39,8 +39,11 @@ class FluxDenoiserTest {
                 DenoiserAssert.SCHEDULE,
                 Map.of());
         Tensor latents = backend.place(size.pack(size.noise(7, 1)));
-        DenoiserAssert.assertSelectedStepIsThatStep(
-            backend, task, new FluxDenoiser(transformer, task, size), latents);
+        FluxDenoiser denoiser = new FluxDenoiser(transformer, task, size);
+        DenoiserAssert.assertSelectedStepIsThatStep(backend, task, denoiser, latents);
+        if (cfg) {
+          DenoiserAssert.assertUnguidedStepIsThePrompts(denoiser, latents);
+        }
       }
     }
   }

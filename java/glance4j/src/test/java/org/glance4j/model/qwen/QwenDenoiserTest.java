@@ -68,13 +68,16 @@ class QwenDenoiserTest {
         PointerScope scope = new PointerScope()) {
       PackedLatents size = size(transformer);
       Tensor latents = backend.place(size.pack(size.noise(7, 1)));
-      for (int negativeTokens : new int[] {0, TEXT_TOKENS, TEXT_TOKENS - 2}) {
+      for (int negativeTokens : new int[] {0, TEXT_TOKENS, TEXT_TOKENS - 2, TEXT_TOKENS + 3}) {
         DenoiseTask task =
             task(
                 text(transformer, TEXT_TOKENS),
                 negativeTokens == 0 ? null : text(transformer, negativeTokens));
-        DenoiserAssert.assertSelectedStepIsThatStep(
-            backend, task, new QwenDenoiser(transformer, task, size), latents);
+        QwenDenoiser denoiser = new QwenDenoiser(transformer, task, size);
+        DenoiserAssert.assertSelectedStepIsThatStep(backend, task, denoiser, latents);
+        if (negativeTokens > 0) {
+          DenoiserAssert.assertUnguidedStepIsThePrompts(denoiser, latents);
+        }
       }
     }
   }
