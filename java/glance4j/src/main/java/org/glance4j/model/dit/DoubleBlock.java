@@ -31,15 +31,22 @@ final class DoubleBlock {
 
   private final DoubleBlockNames names;
   private final String name;
-  private final BlockOperations operations;
+  private final ModulatedNorm norm;
+  private final JointAttention attention;
   private final Stream image;
   private final Stream text;
 
   private DoubleBlock(
-      DoubleBlockNames names, String name, BlockOperations operations, Stream image, Stream text) {
+      DoubleBlockNames names,
+      String name,
+      ModulatedNorm norm,
+      JointAttention attention,
+      Stream image,
+      Stream text) {
     this.names = names;
     this.name = name;
-    this.operations = operations;
+    this.norm = norm;
+    this.attention = attention;
     this.image = image;
     this.text = text;
   }
@@ -66,7 +73,13 @@ final class DoubleBlock {
             linears.linear(attn + "to_add_out", width, width),
             linears.stacked(width, gelu(textMlp + ".net.0.proj", 4 * width)),
             linears.linear(textMlp + ".net.2", 4 * width, width));
-    return new DoubleBlock(names, name, BlockOperations.of(linears, heads), image, text);
+    return new DoubleBlock(
+        names,
+        name,
+        ModulatedNorm.on(linears.backend()),
+        JointAttention.on(linears.backend(), heads),
+        image,
+        text);
   }
 
   private static List<Linears.Part> parts(long width, String q, String k, String v) {
@@ -82,8 +95,12 @@ final class DoubleBlock {
     return name;
   }
 
-  BlockOperations operations() {
-    return operations;
+  ModulatedNorm norm() {
+    return norm;
+  }
+
+  JointAttention attention() {
+    return attention;
   }
 
   Stream text() {
@@ -100,7 +117,6 @@ final class DoubleBlock {
     AdaLn imageMlp = modulation.nextAdaLn();
     AdaLn textAttn = modulation.nextAdaLn();
     AdaLn textMlp = modulation.nextAdaLn();
-    ModulatedNorm norm = operations.in(pass).norm();
     try (TensorScope scope = new TensorScope()) {
       Tensor imageNormed = imageAttn.modulate(norm, x.image());
       Tensor textNormed = textAttn.modulate(norm, x.text());
@@ -130,12 +146,11 @@ final class DoubleBlock {
   }
 
   private Streams attention(Streams x, Pass pass) {
-    JointAttention attention = operations.in(pass).attention();
     JointAttention.Stream textQkv = text.project(x.text(), pass.mix());
     JointAttention.Stream imageQkv = image.project(x.image(), pass.mix());
-    pass.probe().see(name, "attn.to_q", () -> query(attention.heads(), imageQkv));
-    pass.probe().see(name, "attn.norm_q", () -> normed(attention.heads(), imageQkv, 0));
-    pass.probe().see(name, "attn.norm_added_k", () -> normed(attention.heads(), textQkv, 1));
+    pass.probe().see(name, "attn.to_q", () -> query(imageQkv));
+    pass.probe().see(name, "attn.norm_q", () -> normed(imageQkv, 0));
+    pass.probe().see(name, "attn.norm_added_k", () -> normed(textQkv, 1));
 
     Tensor attended = attention.attend(pass, textQkv, imageQkv);
     long textTokens = x.text().size(1);
@@ -148,12 +163,13 @@ final class DoubleBlock {
     return result;
   }
 
-  private static Tensor query(Heads heads, JointAttention.Stream stream) {
-    return stream.projected().narrow(-1, 0, heads.width());
+  private Tensor query(JointAttention.Stream stream) {
+    return stream.projected().narrow(-1, 0, attention.heads().width());
   }
 
   /** The normed queries or keys before their rotation. */
-  private static Tensor normed(Heads heads, JointAttention.Stream stream, long which) {
+  private Tensor normed(JointAttention.Stream stream, long which) {
+    Heads heads = attention.heads();
     return heads
         .rmsNorm(heads.split(stream.projected()).narrow(2, 0, 2))
         .mul_(stream.norms().both())

@@ -11,22 +11,10 @@ import org.jspecify.annotations.Nullable;
  * @param rope of all tokens, text first
  * @param padding which text tokens are only padding; null if none is
  * @param probe sees intermediate values
- * @param plain true if LibTorch records nothing of it
  */
-public record Pass(
-    AdapterChoice mix, Rope rope, @Nullable TextPadding padding, Probe probe, boolean plain) {
-  /** A pass that LibTorch may record. */
-  public Pass(AdapterChoice mix, Rope rope, @Nullable TextPadding padding, Probe probe) {
-    this(mix, rope, padding, probe, false);
-  }
-
+public record Pass(AdapterChoice mix, Rope rope, @Nullable TextPadding padding, Probe probe) {
   /** A pass that nobody watches. */
   public Pass(AdapterChoice mix, Rope rope, @Nullable TextPadding padding) {
     this(mix, rope, padding, Probe.NONE);
-  }
-
-  /** This pass as one that LibTorch records nothing of. */
-  Pass asPlain() {
-    return new Pass(mix, rope, padding, probe, true);
   }
 }

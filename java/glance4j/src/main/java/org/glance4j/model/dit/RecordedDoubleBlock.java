@@ -135,8 +135,7 @@ final class RecordedDoubleBlock {
    */
   static Recorded<Streams, Streams> run(
       DoubleBlock block, Streams x, RecordedVectors vectors, Recording recording) {
-    BlockOperations.On operations = block.operations().kernels();
-    ModulatedNorm norm = operations.norm();
+    ModulatedNorm norm = block.norm();
     RecordedVectors.Layer imageAttn = vectors.nextAdaLn(recording);
     RecordedVectors.Layer imageMlp = vectors.nextAdaLn(recording);
     RecordedVectors.Layer textAttn = vectors.nextAdaLn(recording);
@@ -146,7 +145,7 @@ final class RecordedDoubleBlock {
       Before image = Before.run(block.image(), norm, x.image(), imageAttn, recording);
       RecordedAttention attention =
           RecordedAttention.run(
-              operations.attention(), recording, text.project(recording), image.project(recording));
+              block.attention(), recording, text.project(recording), image.project(recording));
       Tensor attended = attention.value();
       long textTokens = x.text().size(1);
       After textAfter = After.run(text, norm, rows(attended, 0, textTokens), textMlp, recording);

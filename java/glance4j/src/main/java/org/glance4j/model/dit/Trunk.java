@@ -158,11 +158,7 @@ public final class Trunk {
 
   /** Runs the blocks. */
   private Tensor joint(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
-    if (!GradMode.is_enabled()) {
-      return blocks.forward(context, image, vectors, pass.asPlain());
-    }
-    // What a probe sees is left to LibTorch.
-    if (recordsByItself && pass.probe() == Probe.NONE && pass.mix() instanceof AdapterMix mix) {
+    if (recordsByItself && GradMode.is_enabled() && pass.mix() instanceof AdapterMix mix) {
       AdapterGradients gradients = AdapterGradients.of(mix, inBlocks);
       if (gradients.isTrained()
           || context.requires_grad()

@@ -5,12 +5,12 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.LoraMatmul.Activation;
+import org.glance4j.kernel.ModulatedNorm;
 import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 import org.glance4j.model.Probe;
 import org.glance4j.model.TensorScope;
 import org.glance4j.model.dit.AdaLn;
-import org.glance4j.model.dit.BlockOperations;
 import org.glance4j.model.dit.Heads;
 import org.glance4j.model.dit.JointAttention;
 import org.glance4j.model.dit.Modulation;
@@ -30,7 +30,8 @@ final class SingleBlock {
   static final int VECTORS = 3;
 
   private final String name;
-  private final BlockOperations operations;
+  private final ModulatedNorm norm;
+  private final JointAttention attention;
 
   /** q, k, v and the MLP's hidden layer. */
   private final LoraLinears in;
@@ -39,9 +40,15 @@ final class SingleBlock {
   private final LoraLinears out;
 
   private SingleBlock(
-      String name, BlockOperations operations, LoraLinears in, Heads.Norms norms, LoraLinears out) {
+      String name,
+      ModulatedNorm norm,
+      JointAttention attention,
+      LoraLinears in,
+      Heads.Norms norms,
+      LoraLinears out) {
     this.name = name;
-    this.operations = operations;
+    this.norm = norm;
+    this.attention = attention;
     this.in = in;
     this.norms = norms;
     this.out = out;
@@ -70,7 +77,13 @@ final class SingleBlock {
                 new Linears.Part(name + ".proj_mlp", 4 * width, Activation.GELU_TANH)));
     Heads.Norms norms = heads.takeNorms(weights, attn + "norm_q", attn + "norm_k");
     LoraLinears out = linears.linear(name + ".proj_out", 5 * width, width);
-    return new SingleBlock(name, BlockOperations.of(linears, heads), in, norms, out);
+    return new SingleBlock(
+        name,
+        ModulatedNorm.on(linears.backend()),
+        JointAttention.on(linears.backend(), heads),
+        in,
+        norms,
+        out);
   }
 
   /**
@@ -80,10 +93,8 @@ final class SingleBlock {
    */
   Tensor forward(Tensor x, Modulation.Reader modulation, Pass pass) {
     AdaLn adaLn = modulation.nextAdaLn();
-    JointAttention attention = operations.in(pass).attention();
-    Heads heads = attention.heads();
     try (TensorScope scope = new TensorScope()) {
-      Tensor normed = adaLn.modulate(operations.in(pass).norm(), x);
+      Tensor normed = adaLn.modulate(norm, x);
       Tensor projected = attention.projectBeside(in, normed, pass.mix());
       Tensor both = attention.attendBeside(pass, new JointAttention.Stream(projected, norms));
       Tensor result = scope.release(out.forward(both, pass.mix(), adaLn.gate(), x));
@@ -91,8 +102,8 @@ final class SingleBlock {
       Probe probe = pass.probe();
       probe.see(name, "norm.out0", () -> normed);
       probe.see(name, "norm.out1", () -> adaLn.gate().squeeze(1));
-      probe.see(name, "proj_mlp", () -> hidden(heads, in.project(normed, pass.mix())));
-      probe.see(name, "attn", () -> both.narrow(2, 0, heads.width()));
+      probe.see(name, "proj_mlp", () -> hidden(in.project(normed, pass.mix())));
+      probe.see(name, "attn", () -> both.narrow(2, 0, attention.heads().width()));
       probe.see(name, "proj_out", () -> out.forward(both, pass.mix()));
       probe.see(name, "out", () -> result);
       return result;
@@ -106,18 +117,16 @@ final class SingleBlock {
    */
   Recorded<Tensor, Tensor> record(Tensor x, RecordedVectors vectors, Recording recording) {
     RecordedVectors.Layer layer = vectors.nextAdaLn(recording);
-    BlockOperations.On kernels = operations.kernels();
-    Heads heads = kernels.attention().heads();
+    long width = attention.heads().width();
     try (TensorScope scope = new TensorScope()) {
-      Tensor normed = recording.keep(layer.vectors().modulate(kernels.norm(), x));
+      Tensor normed = recording.keep(layer.vectors().modulate(norm, x));
       Tensor projected = recording.keep(in.project(normed, recording.mix()));
-      RecordedAttention attention =
-          RecordedAttention.run(
-              kernels.attention(), recording, new JointAttention.Stream(projected, norms));
-      Tensor hidden = recording.keep(hidden(heads, projected));
+      RecordedAttention attended =
+          RecordedAttention.run(attention, recording, new JointAttention.Stream(projected, norms));
+      Tensor hidden = recording.keep(hidden(projected));
       Tensor both =
           recording.keep(
-              torch.cat(new TensorVector(attention.value(), torch.gelu(hidden, "tanh")), 2));
+              torch.cat(new TensorVector(attended.value(), torch.gelu(hidden, "tanh")), 2));
       Tensor y = out.project(both, recording.mix());
       Tensor result = scope.release(layer.gated(x, y, recording));
       return new Recorded<>(
@@ -126,10 +135,10 @@ final class SingleBlock {
           (gradient, wantsX) -> {
             Tensor dBoth = recording.backward(out, both, layer.gatedBackward(gradient, y));
             Tensor dHidden =
-                torch.gelu_backward(dBoth.narrow(2, heads.width(), hidden.size(2)), hidden, "tanh");
-            Tensor dAttended = dBoth.narrow(2, 0, heads.width());
+                torch.gelu_backward(dBoth.narrow(2, width, hidden.size(2)), hidden, "tanh");
+            Tensor dAttended = dBoth.narrow(2, 0, width);
             Tensor dProjected =
-                torch.cat(new TensorVector(attention.backward(dAttended), dHidden), 2);
+                torch.cat(new TensorVector(attended.backward(dAttended), dHidden), 2);
             boolean wantsNormed = wantsX || layer.gradients() != null;
             Tensor dNormed = recording.backward(in, normed, dProjected, wantsNormed);
             Tensor dx = dNormed == null ? null : layer.modulateBackward(x, dNormed);
@@ -138,8 +147,8 @@ final class SingleBlock {
     }
   }
 
-  private static Tensor hidden(Heads heads, Tensor projected) {
-    long qkv = 3 * heads.width();
+  private Tensor hidden(Tensor projected) {
+    long qkv = 3 * attention.heads().width();
     return projected.narrow(2, qkv, projected.size(2) - qkv);
   }
 }
