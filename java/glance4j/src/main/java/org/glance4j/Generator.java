@@ -66,8 +66,7 @@ final class Generator {
         Stepper stepper = torchThreads.run(this::prepare)) {
       List<GeneratedImage> images = new ArrayList<>();
       for (int image = 0; image < request.imageCount(); image++) {
-        int index = image;
-        Tensor latents = torchThreads.run(() -> denoised(stepper, index));
+        Tensor latents = denoised(stepper, image);
         images.add(decode(latents, image));
       }
       return new Generation(images, stats(start));
@@ -124,7 +123,8 @@ final class Generator {
       long stepStart = System.nanoTime();
       try (PointerScope scope = new PointerScope()) {
         Step step = schedule.steps().get(i);
-        Velocity velocity = stepper.step(i);
+        int index = i;
+        Velocity velocity = torchThreads.run(() -> stepper.step(index));
         log.debug("image {} step {}: {}", image, i, step);
         report(image, i, step, secondsSince(stepStart), latents, velocity);
       }

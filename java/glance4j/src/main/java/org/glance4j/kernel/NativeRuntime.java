@@ -60,7 +60,7 @@ public final class NativeRuntime {
   /**
    * Has LibTorch's operations on this thread run on it alone until the result is closed, on this
    * thread; the kernels keep their threads. For operations so small that waking a thread costs more
-   * than it saves: the gradients' of a model of some 100,000 values a layer.
+   * than it saves: those of a model of some 100,000 values a layer.
    */
   public static TorchAlone torchAlone() {
     initialize();
@@ -69,16 +69,35 @@ public final class NativeRuntime {
 
   /** See {@link #torchAlone()}. */
   public static final class TorchAlone implements AutoCloseable {
-    private final int before = torch.get_num_threads();
+    /** Those open, of any thread, and what LibTorch had before the first of them. */
+    private static int open;
+
+    private static int common;
+
+    private final int before;
 
     private TorchAlone() {
+      before = opened(torch.get_num_threads());
       torch.set_num_threads(1);
+    }
+
+    /** A thread's first use of LibTorch takes the setting of the last one that set it. */
+    private static synchronized int opened(int own) {
+      if (open++ == 0) {
+        common = own;
+      }
+      return own == 1 ? common : own;
+    }
+
+    private static synchronized void closed() {
+      open--;
     }
 
     /** Gives LibTorch its threads back. */
     @Override
     public void close() {
       torch.set_num_threads(before);
+      closed();
     }
   }
 

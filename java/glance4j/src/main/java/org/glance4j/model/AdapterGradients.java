@@ -42,7 +42,9 @@ public final class AdapterGradients {
   }
 
   private void add(Tensor matrix) {
-    versions.put(matrix, matrix._version());
+    if (versions.put(matrix, matrix._version()) != null) {
+      return;
+    }
     if (matrix.requires_grad()) {
       trained = true;
       if (!addsUpItself(matrix)) {

@@ -1,8 +1,10 @@
 package org.glance4j.model;
 
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Set;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
@@ -59,6 +61,7 @@ public final class CustomGradient {
   /** Those of the inputs, once they are computed. */
   private @Nullable List<@Nullable Tensor> computed;
 
+  private final Set<Integer> hooked = new HashSet<>();
   private int pending;
 
   private CustomGradient(Backward backward, PointerScope owner) {
@@ -106,6 +109,7 @@ public final class CustomGradient {
     // A view of its own, whose gradient has no other part.
     Tensor view = input.reshape(-1);
     view.register_hook(new InputHook(index, input.sizes().vec().get()));
+    hooked.add(index);
     pending++;
     return view.narrow(0, 0, 0);
   }
@@ -150,8 +154,9 @@ public final class CustomGradient {
     if (known == null) {
       known = backward.inputs(gradient);
       // Each waits for its own turn, which comes in another scope.
-      for (Tensor one : known) {
-        if (one != null) {
+      for (int i = 0; i < known.size(); i++) {
+        Tensor one = known.get(i);
+        if (one != null && hooked.contains(i)) {
           one.retainReference();
         }
       }
@@ -170,6 +175,9 @@ public final class CustomGradient {
 
     @Override
     public void call(TensorBase value) {
+      if (computed != null) {
+        return; // A second backward pass, which the first input refuses.
+      }
       try (PointerScope scope = new PointerScope()) {
         gradient = new Tensor(value).contiguous().retainReference();
       }

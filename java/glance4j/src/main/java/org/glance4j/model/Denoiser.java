@@ -27,7 +27,10 @@ public interface Denoiser extends AutoCloseable {
    */
   Velocity unguided(int stepIndex, Tensor latents);
 
-  /** What a step needs that combines velocities as {@code cfg} says. */
+  /**
+   * What a step needs that combines velocities as {@code cfg} says: both, or the prompt's alone. To
+   * be combined as {@link Velocity#applied} says.
+   */
   default Velocity velocity(int stepIndex, Tensor latents, Cfg cfg) {
     return cfg.isOff() ? unguided(stepIndex, latents) : velocity(stepIndex, latents);
   }

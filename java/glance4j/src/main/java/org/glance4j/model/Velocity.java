@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * What the transformer predicts for one step: {@code noise - x_0}.
  *
  * @param positive for the prompt, shape as the latents
- * @param negative for the negative prompt, or null without CFG
+ * @param negative for the negative prompt; null without CFG, and for a step whose guidance is 1
  */
 public record Velocity(Tensor positive, @Nullable Tensor negative) {
   private static final long[] CHANNELS = {-1};

@@ -16,10 +16,10 @@ final class PlanChoice {
   static final double WORTH_ITS_CFGS = 0.85;
 
   /**
-   * The squared error may grow by this for an evaluation less: with a twentieth of all evaluations
-   * less at every step it would grow more, as the error falls with the square of the steps.
+   * The squared error may grow by this for evaluations that are saved: it would grow more with a
+   * twentieth of the steps less, as the error falls with the square of their number or faster.
    */
-  private static final double WORTH_AN_EVALUATION = 1.15;
+  private static final double WORTH_EVALUATIONS = 1.15;
 
   private final ImageModel model;
   private final PlanInputs inputs;
@@ -122,14 +122,10 @@ final class PlanChoice {
   private SchedulePlan plan(
       Tried best, Curvature curvature, List<SchedulePlan.ScheduleError> others) {
     boolean own = best.fitted().squaredError() < WORTH_ITS_CFGS * best.plain().squaredError();
-    Tried taken = best;
-    if (inputs.ownCfg()) {
-      Candidate chosen = own ? best.fitted() : best.plain();
-      Candidate cheaper = startingUnguided(chosen);
-      taken = new Tried(best.plain(), own || cheaper != chosen ? cheaper : best.fitted());
-      own = own || cheaper != chosen;
-    }
-    GuidedSigmas schedule = own ? taken.fitted().schedule() : taken.plain().schedule();
+    Candidate chosen = own ? best.fitted() : best.plain();
+    Candidate taken = inputs.ownCfg() ? startingUnguided(chosen) : chosen;
+    Tried shown = own || taken != chosen ? new Tried(best.plain(), taken) : best;
+    GuidedSigmas schedule = taken.schedule();
     PhaseSplit split = PhaseSplit.of(curvature);
     int slowSteps = split.slowSteps(schedule.sigmas());
     List<PhaseSigma> steps = new ArrayList<>();
@@ -138,7 +134,7 @@ final class PlanChoice {
       Float cfg = inputs.ownCfg() ? Float.valueOf(schedule.cfgs()[i]) : null;
       steps.add(new PhaseSigma(phase, schedule.sigmas()[i], cfg));
     }
-    return new SchedulePlan(inputs, steps, split, curvature, taken.named("planned"), others);
+    return new SchedulePlan(inputs, steps, split, curvature, shown.named("planned"), others);
   }
 
   /**
@@ -150,9 +146,12 @@ final class PlanChoice {
     Candidate best = chosen;
     for (int i = 0; i < chosen.schedule().steps(); i++) {
       float[] cfgs = best.schedule().cfgs().clone();
+      if (cfgs[i] == 1) {
+        continue;
+      }
       cfgs[i] = 1;
       Candidate without = measured(new GuidedSigmas(best.schedule().sigmas(), cfgs));
-      if (without.squaredError() > WORTH_AN_EVALUATION * best.squaredError()) {
+      if (without.squaredError() > WORTH_EVALUATIONS * chosen.squaredError()) {
         break;
       }
       best = without;

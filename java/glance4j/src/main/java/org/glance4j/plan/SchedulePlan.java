@@ -35,8 +35,8 @@ public record SchedulePlan(
    *
    * @param schedule its text form, as {@link ScheduleSpec#parse} reads it; "planned" for a plan's
    * @param error with one guidance for every step
-   * @param fittedError with guidances fitted to its steps; {@code error} where the plan's steps
-   *     have none of their own
+   * @param fittedError with guidances fitted to its steps, or left out in the first of them; {@code
+   *     error} where the plan's steps have none of their own
    */
   public record ScheduleError(String schedule, double error, double fittedError) {}
 

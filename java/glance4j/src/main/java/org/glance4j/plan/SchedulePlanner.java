@@ -44,16 +44,16 @@ import org.jspecify.annotations.Nullable;
  *       latents, which moves the sigmas off the nodes; so is the best with guidances of its own,
  *       which move with the sigmas. The latter is the plan if its squared error is below 85% of the
  *       former's: it has twice the numbers, and smaller gains do not carry over to other prompts.
- *       So the plan is never worse on these prompts than any of the schedules with one guidance.
- *   <li>The first steps go without guidance, one evaluation each, as long as the squared error
- *       grows by less than 15% for each.
+ *       So it is never worse on these prompts than any of the schedules with one guidance.
+ *   <li>The first steps of it go without guidance, one evaluation each, as long as its squared
+ *       error grows by no more than 15% in all.
  *   <li>The slow phase ends where the {@link Curvature} changes most, see {@link PhaseSplit}.
  * </ol>
  *
  * <p>Costs, per prompt, 50 evaluations for the trajectory and about {@code steps^2 / 2 + 2 steps}
  * for each round of refinement. With CFG all that is twice as much, and to it come {@code steps^2 +
- * 2 steps} for each round with guidances; the trajectories then stay in memory, 51 latents a
- * prompt.
+ * 2 steps} for each round with guidances and {@code steps} for each first step that is tried
+ * without; the trajectories then stay in memory, 51 latents a prompt.
  *
  * <p>Immutable and thread-safe. The same planner gives the same plan on the same machine.
  */

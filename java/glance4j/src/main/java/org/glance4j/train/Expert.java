@@ -68,17 +68,17 @@ final class Expert implements AutoCloseable {
 
   /** Adds to the adapter's gradients those of an example's share of the loss, which it returns. */
   private double backward(Example example) {
-    Velocity velocity = denoisers.get(example, adapter.mixes()).velocity(0, example.latents());
-    Tensor loss = loss(example, velocity).div(new Scalar(recipe.batch()));
+    Cfg whole = model.cfg(recipe.studentCfg());
+    Cfg cfg = whole.at(example.step().cfg(whole.scale()));
+    Velocity velocity = denoisers.get(example, adapter.mixes()).velocity(0, example.latents(), cfg);
+    Tensor loss = loss(example, velocity.combined(cfg)).div(new Scalar(recipe.batch()));
     double value = loss.item_double();
     loss.backward();
     return value;
   }
 
-  /** The weighted mean square of {@code prediction - target}, with its graph. */
-  private Tensor loss(Example example, Velocity prediction) {
-    Cfg cfg = model.cfg(recipe.studentCfg());
-    Tensor velocity = prediction.combined(cfg.at(example.step().cfg(cfg.scale())));
+  /** The weighted mean square of {@code velocity - target}, with its graph. */
+  private static Tensor loss(Example example, Tensor velocity) {
     return torch
         .mse_loss(velocity.to(ScalarType.Float), example.target())
         .mul(new Scalar(example.weight()));

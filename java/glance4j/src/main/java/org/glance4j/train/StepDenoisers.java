@@ -18,7 +18,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Denoisers of single steps, of which the last few are kept: a training on one sample asks for the
- * same five again and again. For one thread.
+ * same five again and again. In 16 bits the adapters' copies are new in each call, and so are the
+ * denoisers. For one thread.
  */
 final class StepDenoisers implements AutoCloseable {
   /** The published phases have five steps; each takes some 10 MB of FLUX. */

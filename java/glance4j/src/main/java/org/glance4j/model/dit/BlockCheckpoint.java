@@ -8,7 +8,10 @@ import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraPair;
 import org.glance4j.model.Checkpoint;
 
-/** A block of which only the input is kept for the backward pass: see {@link Checkpoint}. */
+/**
+ * A block of which only the input is kept for the backward pass, where LibTorch records it (see
+ * {@link Checkpoint}): on backend torch. Blocks on the kernels have {@link Recorded#checkpointed}.
+ */
 public final class BlockCheckpoint {
   /** One block, from the joint state of all tokens to the next. */
   @FunctionalInterface

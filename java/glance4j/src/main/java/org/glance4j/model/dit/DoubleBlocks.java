@@ -2,10 +2,12 @@ package org.glance4j.model.dit;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BiFunction;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.model.Linears;
+import org.glance4j.model.TensorScope;
 import org.glance4j.weights.Weights;
 
 /** Double blocks one after the other: text and image side by side. */
@@ -40,10 +42,10 @@ public final class DoubleBlocks implements Trunk.Blocks {
   public Tensor forward(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
     return checkpointing && BlockCheckpoint.isWanted(pass.mix())
         ? checkpointed(context, image, vectors, pass)
-        : recorded(context, image, vectors, pass);
+        : plain(context, image, vectors, pass);
   }
 
-  private Tensor recorded(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
+  private Tensor plain(Tensor context, Tensor image, Modulation.Reader vectors, Pass pass) {
     Streams x = new Streams(context, image);
     boolean ownsText = false;
     for (DoubleBlock block : blocks) {
@@ -83,14 +85,15 @@ public final class DoubleBlocks implements Trunk.Blocks {
 
   private Recorded<Streams, Streams> record(
       DoubleBlock block, Streams x, RecordedVectors vectors, Recording recording) {
+    BiFunction<Streams, Recording, Recorded<Streams, Streams>> run =
+        (input, keeping) -> RecordedDoubleBlock.run(block, input, vectors.again(), keeping);
     return checkpointing
-        ? Recorded.checkpointed(
-            x,
-            recording,
-            (again, keeping) -> RecordedDoubleBlock.run(block, again, vectors.again(), keeping),
-            (scope, gradient) ->
-                new Streams(scope.release(gradient.text()), scope.release(gradient.image())))
-        : RecordedDoubleBlock.run(block, x, vectors.again(), recording);
+        ? Recorded.checkpointed(x, recording, run, DoubleBlocks::released)
+        : Recorded.kept(x, recording, run, DoubleBlocks::released);
+  }
+
+  private static Streams released(TensorScope scope, Streams streams) {
+    return new Streams(scope.release(streams.text()), scope.release(streams.image()));
   }
 
   private static Tensor joined(Streams x) {

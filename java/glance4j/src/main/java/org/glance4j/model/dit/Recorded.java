@@ -1,6 +1,9 @@
 package org.glance4j.model.dit;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.BiFunction;
+import org.bytedeco.pytorch.Tensor;
 import org.glance4j.model.TensorScope;
 import org.jspecify.annotations.Nullable;
 
@@ -10,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * @param <X> what they read: tensors without gradients of LibTorch's
  * @param <Y> what they gave: likewise
  * @param value what they gave
- * @param trains true if adapters in them are trained
+ * @param trains true if adapters in them are trained, or what makes their vectors
  * @param backward runs once, with recording off
  */
 public record Recorded<X, Y>(Y value, boolean trains, Backward<X, Y> backward) {
@@ -41,6 +44,33 @@ public record Recorded<X, Y>(Y value, boolean trains, Backward<X, Y> backward) {
           boolean wantsY = wantsX || trains;
           Y own = next.backward.input(gradient, wantsY);
           return own == null ? null : backward.input(own, wantsX);
+        });
+  }
+
+  /**
+   * Runs a block, whose backward pass frees what the block kept and what it computed on its way.
+   *
+   * @param x kept by the recording
+   * @param release takes the result out of a scope
+   */
+  public static <X> Recorded<X, X> kept(
+      X x,
+      Recording recording,
+      BiFunction<X, Recording, Recorded<X, X>> block,
+      BiFunction<TensorScope, X, X> release) {
+    List<Tensor> kept = new ArrayList<>();
+    Recorded<X, X> run =
+        block.apply(x, recording.keptBy(tensor -> kept.add(recording.keep(tensor))));
+    return new Recorded<>(
+        run.value,
+        run.trains,
+        (gradient, wantsX) -> {
+          try (TensorScope scope = new TensorScope()) {
+            X own = run.backward.input(gradient, wantsX);
+            return own == null ? null : release.apply(scope, own);
+          } finally {
+            kept.forEach(Tensor::close);
+          }
         });
   }
 

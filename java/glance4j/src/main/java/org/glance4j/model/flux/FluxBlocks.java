@@ -2,6 +2,7 @@ package org.glance4j.model.flux;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BiFunction;
 import org.bytedeco.pytorch.Tensor;
 import org.glance4j.model.Linears;
 import org.glance4j.model.TensorScope;
@@ -68,13 +69,11 @@ final class FluxBlocks implements Trunk.Blocks {
 
   private Recorded<Tensor, Tensor> record(
       SingleBlock block, Tensor x, RecordedVectors vectors, Recording recording) {
+    BiFunction<Tensor, Recording, Recorded<Tensor, Tensor>> run =
+        (input, keeping) -> block.record(input, vectors.again(), keeping);
     return checkpointing
-        ? Recorded.checkpointed(
-            x,
-            recording,
-            (again, keeping) -> block.record(again, vectors.again(), keeping),
-            TensorScope::release)
-        : block.record(x, vectors.again(), recording);
+        ? Recorded.checkpointed(x, recording, run, TensorScope::release)
+        : Recorded.kept(x, recording, run, TensorScope::release);
   }
 
   @Override

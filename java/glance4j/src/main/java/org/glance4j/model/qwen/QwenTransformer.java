@@ -131,9 +131,9 @@ public final class QwenTransformer extends DiffusionTransformer {
   }
 
   /**
-   * As {@link #open}, to record gradients on every backend: the linears and their gradients come
-   * from the kernels, all other operations are plain LibTorch ones. On the CPU a weight whose input
-   * has a gradient is packed twice, once transposed.
+   * As {@link #open}, to record gradients on every backend: blocks run on the kernels and compute
+   * their gradients by themselves, all other operations are plain LibTorch ones. On the CPU a
+   * weight whose input has a gradient is packed twice, once transposed.
    *
    * @param checkpointing true to compute each block again in the backward pass, in place of keeping
    *     its activations
