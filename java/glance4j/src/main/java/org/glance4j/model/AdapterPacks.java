@@ -42,7 +42,7 @@ final class AdapterPacks implements AutoCloseable {
   private record Pack(AdapterMix mix, @Nullable Adapter adapter) {}
 
   /** One adapter's pair in one linear, with the strength it has in the mix. */
-  private record Term(LoraPair pair, double scale) {}
+  record Term(LoraPair pair, double scale) {}
 
   private final Backend backend;
   private final List<String> linears;
@@ -140,7 +140,7 @@ final class AdapterPacks implements AutoCloseable {
   }
 
   /** What the mix does to one linear; nothing if its strength is 0. */
-  private static List<Term> terms(AdapterMix mix, String linear) {
+  static List<Term> terms(AdapterMix mix, String linear) {
     List<Term> terms = new ArrayList<>();
     for (AdapterMix.Part part : mix.parts()) {
       LoraPair pair = part.adapter().pair(linear);

@@ -16,6 +16,7 @@ import org.glance4j.kernel.LoraMatmul.Linear;
 import org.glance4j.lora.AdapterChoice;
 import org.glance4j.lora.AdapterMix;
 import org.glance4j.lora.LoraPair;
+import org.glance4j.model.AdapterPacks.Term;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -38,9 +39,6 @@ final class TrainingLinears implements LoraLinears {
     this.slices = List.copyOf(slices);
     this.names = slices.stream().map(Slice::name).toList();
   }
-
-  /** One of the adapters of one linear, with the factor of B A. */
-  private record Term(LoraPair pair, double scale) {}
 
   @Override
   public Tensor forward(Tensor x, AdapterChoice mix) {
@@ -94,7 +92,7 @@ final class TrainingLinears implements LoraLinears {
     Tensor rows = PackedLinears.evenRows(x);
     Tensor dx = null;
     for (int i = 0; i < slices.size(); i++) {
-      List<Term> terms = terms(mix, names.get(i));
+      List<Term> terms = AdapterPacks.terms(mix, names.get(i));
       if (wantsX || terms.stream().anyMatch(term -> term.pair().requiresGradient())) {
         Tensor part = wantsX ? torch.empty_like(rows) : null;
         backward(rows, columns(dy, i), i, terms, gradients, part);
@@ -106,18 +104,6 @@ final class TrainingLinears implements LoraLinears {
       }
     }
     return dx;
-  }
-
-  /** What the mix does to one linear; nothing if its strength is 0. */
-  private static List<Term> terms(AdapterMix mix, String linear) {
-    List<Term> terms = new ArrayList<>();
-    for (AdapterMix.Part part : mix.parts()) {
-      LoraPair pair = part.adapter().pair(linear);
-      if (pair != null && part.strength() * pair.scale() != 0) {
-        terms.add(new Term(pair, part.strength() * pair.scale()));
-      }
-    }
-    return terms;
   }
 
   private Tensor columns(Tensor dy, int slice) {

@@ -37,7 +37,7 @@ public final class Trunk {
     /**
      * As {@link #forward}, with the backward pass. Frees nothing.
      *
-     * @param context kept by {@code recording}, as is {@code image}
+     * @param context which {@code recording} then keeps, as it does {@code image}
      */
     Recorded<Streams, Tensor> record(
         Tensor context, Tensor image, RecordedVectors vectors, Recording recording);
