@@ -35,16 +35,16 @@ public record AdaLn(Tensor shift, Tensor scale, Tensor gate) {
   /**
    * The gradient of x from that of what {@link #modulate} gave. LayerNorm's from arXiv 1607.06450:
    * with n = layerNorm(x), {@code dx = (dn - mean(dn) - n mean(dn n)) / sqrt(var + epsilon)}.
+   *
+   * @param normed of x, from {@link #normed}
    */
-  Tensor backward(Tensor x, Tensor gradient) {
-    long[] width = {x.size(-1)};
+  Tensor backward(Tensor x, T_TensorTensorTensor_T normed, Tensor gradient) {
     TensorOptional none = new TensorOptional();
-    T_TensorTensorTensor_T normed = torch.native_layer_norm(x, width, none, none, EPSILON);
     return torch
         .native_layer_norm_backward(
             gradient.mul(scale.add(new Scalar(1))),
             x,
-            width,
+            new long[] {x.size(-1)},
             normed.get1(),
             normed.get2(),
             none,
@@ -53,10 +53,10 @@ public record AdaLn(Tensor shift, Tensor scale, Tensor gate) {
         .get0();
   }
 
-  /** {@code layerNorm(x)}. */
-  static Tensor normed(Tensor x) {
+  /** {@code layerNorm(x)}, x's means, and the inverse of its standard deviations. */
+  static T_TensorTensorTensor_T normed(Tensor x) {
     TensorOptional none = new TensorOptional();
-    return torch.layer_norm(x, new long[] {x.size(-1)}, none, none, EPSILON, false);
+    return torch.native_layer_norm(x, new long[] {x.size(-1)}, none, none, EPSILON);
   }
 
   /** {@code layerNorm(x) * (1 + scale) + shift}, where there is no gate. */

@@ -1,5 +1,6 @@
 package org.glance4j.model.dit;
 
+import org.bytedeco.pytorch.T_TensorTensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
@@ -98,11 +99,12 @@ public final class RecordedVectors {
 
     /** The gradient of x from that of what {@link AdaLn#modulate} gave. */
     public Tensor modulateBackward(Tensor x, Tensor gradient) {
+      T_TensorTensorTensor_T normed = AdaLn.normed(x);
       if (gradients != null) {
-        gradients.scale().copy_(sum(gradient.mul(AdaLn.normed(x))));
+        gradients.scale().copy_(sum(gradient.mul(normed.get0())));
         gradients.shift().copy_(sum(gradient));
       }
-      return vectors.backward(x, gradient);
+      return vectors.backward(x, normed, gradient);
     }
 
     /** Over a sample's tokens. */

@@ -175,11 +175,10 @@ public final class Trunk {
       Tensor context, Tensor image, Modulation.Reader vectors, Recording recording) {
     boolean wantsX = context.requires_grad() || image.requires_grad();
     Tensor values = vectors.values();
+    Tensor ofVectors = values.requires_grad() ? recording.keep(torch.zeros_like(values)) : null;
     Recorded<Streams, Tensor> recorded;
-    Tensor ofVectors = null;
     try (NoGradGuard noGrad = new NoGradGuard()) {
       Modulation constant = new Modulation(values.detach());
-      ofVectors = values.requires_grad() ? recording.keep(torch.zeros_like(values)) : null;
       RecordedVectors read =
           new RecordedVectors(constant, ofVectors == null ? null : new Modulation(ofVectors));
       recorded = blocks.record(context.detach(), image.detach(), read, recording);
@@ -187,7 +186,6 @@ public final class Trunk {
     }
     List<Tensor> inputs = new ArrayList<>(List.of(context, image, values));
     inputs.addAll(recording.gradients().linked());
-    Tensor vectorGradients = ofVectors;
     return CustomGradient.link(
         recorded.value(),
         inputs,
@@ -196,7 +194,7 @@ public final class Trunk {
           List<@Nullable Tensor> all = new ArrayList<>();
           all.add(own == null ? null : own.text());
           all.add(own == null ? null : own.image());
-          all.add(vectorGradients);
+          all.add(ofVectors);
           all.addAll(recording.gradients().linkedGradients());
           return all;
         },
