@@ -13,6 +13,28 @@
  * kernel 1 has one. With upscale y is twice as high and wide: the convolution of u with each pixel
  * repeated 2 x 2.
  *
+ * There are two forms of the sum over taps. DIRECT takes it as it stands. WINOGRAD, for kernel 3,
+ * has 4 products for its 9, by F(2 x 2, 3 x 3) of arXiv 1509.09308: a 4 x 4 patch d of u makes 2 x
+ * 2 pixels of y, whose first row and column are even,
+ *
+ *   Y = A [sum over channels of U * V] A^T,   U = G W G^T,   V = B d B^T      (* by element)
+ *
+ *       1  1  1  0        1  0 -1  0        1    0    0
+ *   A = 0  1 -1 -1    B = 0  1  1  0    G = 1/2  1/2  1/2
+ *                         0 -1  1  0        1/2 -1/2  1/2
+ *                         0  1  0 -1        0    0    1
+ *
+ * With upscale rows and columns of d are a, b, b, c. Their V would be a - b, 2 b, 0, b - c; what is
+ * left of it is d of 3 x 3, the pixel b and those around it, and 9 products for 36:
+ *
+ *       1  1  0        1 -1  0        1  0  0
+ *   A = 0  1  1    B = 0  1  0    G = 1  1  1
+ *                      0 -1  1        0  0  1
+ *
+ * U, V and Y are rounded to f32, so the error of a pixel of y is relative not to the products in
+ * the sum but to those of every value in its 3 x 3 neighbourhood with every tap. No value outside
+ * the neighbourhood has a part in it.
+ *
  * Sums are taken in one fixed order: a pixel has the same bits whatever the number of threads.
  *
  * Group norm: arXiv 1803.08494; RMS norm: arXiv 1910.07467; SiLU: arXiv 1702.03118.
@@ -30,6 +52,9 @@ extern "C" {
 typedef int32_t glance_conv2d_norm;
 enum { GLANCE_CONV2D_NORM_NONE = 0, GLANCE_CONV2D_NORM_GROUP = 1, GLANCE_CONV2D_NORM_PIXEL = 2 };
 
+typedef int32_t glance_conv2d_form;
+enum { GLANCE_CONV2D_FORM_DIRECT = 0, GLANCE_CONV2D_FORM_WINOGRAD = 1 };
+
 /* All pictures are dense: samples x height x width x channels. */
 typedef struct {
   int64_t struct_size;
@@ -39,14 +64,11 @@ typedef struct {
   /* Optional (null): as y, and may be y itself. */
   const void *residual;
   /*
-   * W, each a matrix of out_channels rows. Without upscale one, with kernel * kernel * in_channels
-   * columns in the order row, column, channel of the kernel; the others are null.
-   *
-   * With upscale (kernel 3) four, of 2 x 2 taps each: number 2 i + j makes the pixels in rows 2 r +
-   * i and columns 2 q + j of y from rows r + i - 1 and r + i, columns q + j - 1 and q + j of u. Its
-   * taps are the sums of those of the 3 x 3 kernel that fall on one pixel.
+   * A matrix of out_channels rows. DIRECT: W, whose kernel * kernel * in_channels columns have the
+   * order row, column, channel. WINOGRAD: U, whose columns have the order row and column of the
+   * frequency, channel: 16 * in_channels, or 9 * in_channels with upscale.
    */
-  const glance_matrix *weights[4];
+  const glance_matrix *weights;
   /* out_channels values, or null. */
   const void *bias;
   /* in_channels values each, or null for 1 and 0. Not read without a norm. */
@@ -64,6 +86,8 @@ typedef struct {
   float epsilon;
   /* 1 or 3. */
   int32_t kernel;
+  /* With upscale WINOGRAD. */
+  glance_conv2d_form form;
   glance_conv2d_norm norm;
   int32_t silu;
   int32_t upscale;

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 /* Raised by every change that an older caller would notice. Compare it before any other call. */
-#define GLANCE_ABI_VERSION 4
+#define GLANCE_ABI_VERSION 5
 
 #if defined(_WIN32)
 #define GLANCE_API __declspec(dllexport)

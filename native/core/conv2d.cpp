@@ -56,6 +56,15 @@ glance_status check_numbers(const glance_conv2d_args &a) noexcept {
   if (a.upscale != 0 && a.kernel != 3) {
     return reject(kOperation, "kernel", "3 with upscale", a.kernel);
   }
+  if (a.form != GLANCE_CONV2D_FORM_DIRECT && a.form != GLANCE_CONV2D_FORM_WINOGRAD) {
+    return reject(kOperation, "form", "a glance_conv2d_form", a.form);
+  }
+  if (a.form == GLANCE_CONV2D_FORM_WINOGRAD && a.kernel != 3) {
+    return reject(kOperation, "form", "DIRECT for kernel 1", a.form);
+  }
+  if (a.form == GLANCE_CONV2D_FORM_DIRECT && a.upscale != 0) {
+    return reject(kOperation, "form", "WINOGRAD with upscale", a.form);
+  }
   if (a.dtype != GLANCE_F32) return reject(kOperation, "dtype", "GLANCE_F32", a.dtype);
   glance_status status = check_sizes(a);
   if (status == GLANCE_OK) status = check_norm(a);
@@ -64,20 +73,10 @@ glance_status check_numbers(const glance_conv2d_args &a) noexcept {
 }
 
 glance_status check_weights(const glance_conv2d_args &a) noexcept {
-  const int64_t taps = a.upscale != 0 ? 4 : a.kernel * a.kernel;
-  const int count = a.upscale != 0 ? 4 : 1;
-  for (int i = 0; i < 4; ++i) {
-    if (i >= count) {
-      if (a.weights[i] == nullptr) continue;
-      return fail(GLANCE_INVALID_ARGUMENT, "%s: weights %d must be null without upscale",
-                  kOperation, i);
-    }
-    const glance_status status =
-        check_packed(kOperation, "weights", a.weights[i], a.out_channels, taps * a.in_channels,
-                     a.dtype, a.device, a.device_index);
-    if (status != GLANCE_OK) return status;
-  }
-  return GLANCE_OK;
+  const bool winograd = a.form == GLANCE_CONV2D_FORM_WINOGRAD;
+  const int64_t taps = !winograd ? a.kernel * a.kernel : a.upscale != 0 ? 9 : 16;
+  return check_packed(kOperation, "weights", a.weights, a.out_channels, taps * a.in_channels,
+                      a.dtype, a.device, a.device_index);
 }
 
 // The pixels of a picture, or -1 if their number does not fit.

@@ -1,22 +1,22 @@
-// conv2d on the CPU: a matrix product on the register tile, over the taps of the kernel.
+// conv2d on the CPU: matrix products on the register tile.
 //
 // Formula, shapes: glance/conv2d.h. The picture is cut into blocks of some rows and columns. For
 // each, u is made once, with a rim of one pixel and zeros outside the picture, in memory that stays
-// in the second-level cache; after that no tap needs a check. A tile is up to 14 pixels of a row
-// times a panel of W; each tap is one term of it, whose rows of x are the pixels of u shifted by
-// the tap. A panel is read once for all tiles of a block. So x is read once, with its rim, W once a
-// block, and y is written once: 2 * taps * in * out operations a pixel.
+// in the second-level cache; after that no tap needs a check. So x is read once, with its rim, and
+// y is written once.
 //
-// With upscale the four kinds of pixels of y are four convolutions of 2 x 2 taps, 4/9 of the work
-// of repeating the pixels and convolving by 3 x 3.
+// DIRECT: a tile is up to 14 pixels of a row times a panel of W; each tap is one term of it, whose
+// rows of x are the pixels of u shifted by the tap. A panel is read once for all tiles of a block:
+// 2 * taps * in * out operations a pixel. WINOGRAD: cpu/conv2d_winograd.cpp.
 //
 // GROUP's moments are taken first, in chunks of pixels whose sums are added up in order in f64, so
 // that they do not depend on the threads. They are of the distances from the sample's first pixel,
 // for a mean far from zero would drown the variance.
 //
-// Measured, two cores of a virtual Xeon (AVX-512), GCC 12, November 2026, in GFLOP/s with norm, SiLU
-// and residual: 64 x 64 x 512 213 (LibTorch 214), 64 x 64 x 32 125 (32), 8 x 8 x 96 118 (34); one
-// core, 32 channels in and out without a norm: 150 of 171 that its registers can do.
+// Measured, a virtual Xeon (AVX-512), GCC 12, November 2026, one core beside other work, group
+// norm, SiLU and residual: time of DIRECT / WINOGRAD, least of many in turns in one process, 8 x 8
+// x 96 1.9, 16 x 16 x 64 1.6, 32 x 32 x 32 and 64 x 64 x 32 1.4, 64 x 64 x 512 1.8, 256 x 256 x 128
+// 1.9; 8 x 8 from 16 to 96 channels 1.5, but 32 x 32 of 8 or 12 channels 0.7, of 24 0.9.
 #include "cpu/conv2d.h"
 
 #include <algorithm>
@@ -27,6 +27,7 @@
 
 #include "core/packed_matrix.h"
 #include "core/status.h"
+#include "cpu/conv2d_winograd.h"
 #include "cpu/isa.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
@@ -51,15 +52,6 @@ int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 const float *floats(const void *data) { return static_cast<const float *>(data); }
 
-// Some rows and columns of x.
-struct Block {
-  int64_t sample;
-  int64_t top;
-  int64_t left;
-  int64_t rows;
-  int64_t columns;
-};
-
 class Convolution {
  public:
   explicit Convolution(const glance_conv2d_args &args)
@@ -69,20 +61,20 @@ class Convolution {
         channels_(args.in_channels),
         rim_(args.kernel == 3 ? 1 : 0),
         // Not a multiple of 2 KB, for then the pixels of a tile share few sets of the first cache.
-        pixel_(channels_ % 512 == 0 ? channels_ + 16 : channels_) {}
+        pixel_(channels_ % 512 == 0 ? channels_ + 16 : channels_),
+        winograd_(args, tile_, pixel_),
+        unit_(winograd() ? winograd_.side() : 1) {}
 
   glance_status run() noexcept {
     cut();
     const bool group = a_.norm == GLANCE_CONV2D_NORM_GROUP;
-    const int64_t block_floats =
-        reads_x() ? 0 : (block_rows_ + 2 * rim_) * (block_columns_ + 2 * rim_) * pixel_;
-    const int64_t per_thread = (block_floats + 15) / 16 * 16;
+    const int64_t per_thread = reads_x() ? 0 : u_floats() + v_floats();
     const int64_t vectors = group ? 2 * a_.samples * channels_ : 0;
     const int64_t chunks = divided_up(a_.height * a_.width, kMomentPixels);
     const int64_t moments = group ? 2 * a_.samples * chunks * channels_ : 0;
     static thread_local Scratch scratch;
     // At least something, for memory of no size may be null.
-    const int64_t few = few_outputs() ? parts() * a_.out_channels * a_.weights[0]->columns : 0;
+    const int64_t few = few_outputs() ? a_.out_channels * a_.weights->columns : 0;
     const int64_t needed = std::max<int64_t>({threads_ * per_thread, moments, 1}) + vectors + few;
     scale_ = reinterpret_cast<float *>(scratch.reserve(static_cast<size_t>(needed) * sizeof(float)));
     if (scale_ == nullptr) {
@@ -97,7 +89,7 @@ class Convolution {
     std::atomic<int64_t> next{0};
     parallel(threads_, [&](int thread, int) {
       float *u = rest + thread * per_thread;
-      for (int64_t i = next++; i < blocks(); i = next++) convolve(block(i), u);
+      for (int64_t i = next++; i < blocks(); i = next++) convolve(block(i), u, u + u_floats());
     });
     return GLANCE_OK;
   }
@@ -108,59 +100,67 @@ class Convolution {
     return a_.kernel == 1 && a_.norm == GLANCE_CONV2D_NORM_NONE && a_.silu == 0;
   }
 
+  bool winograd() const { return a_.form == GLANCE_CONV2D_FORM_WINOGRAD; }
+  bool few_outputs() const { return !winograd() && a_.out_channels <= kFewOutputs; }
+
+  // Of a block, in whole cache lines.
+  int64_t u_floats() const {
+    return lines((block_rows_ + 2 * rim_) * (block_columns_ + 2 * rim_) * pixel_);
+  }
+  int64_t v_floats() const { return winograd() ? winograd_.floats() : 0; }
+  static int64_t lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+
   void cut() {
+    const int64_t width = divided_up(a_.width, unit_);
+    const int64_t height = divided_up(a_.height, unit_);
     const int64_t most = channels_ > kLongPixel ? kLongBlockColumns : kBlockColumns;
     across_ = divided_up(a_.width, most);
-    block_columns_ = divided_up(a_.width, across_);
+    block_columns_ = divided_up(width, across_) * unit_;
     const int64_t row_bytes =
         (block_columns_ + 2 * rim_) * pixel_ * static_cast<int64_t>(sizeof(float));
-    const int64_t rows = std::max<int64_t>(kBlockBytes / row_bytes - 2 * rim_, 1);
-    down_ = divided_up(a_.height, rows);
-    const int64_t taps = a_.upscale != 0 ? 16 : a_.kernel * a_.kernel;
+    const int64_t rows = std::max<int64_t>((kBlockBytes / row_bytes - 2 * rim_) / unit_, 1);
+    down_ = divided_up(height, rows);
+    const int64_t taps = a_.weights->columns / channels_ / (unit_ * unit_);
     const double work = 2.0 * static_cast<double>(a_.samples * a_.height * a_.width) *
                         static_cast<double>(taps * channels_) *
                         static_cast<double>(a_.out_channels);
-    threads_ = threads_worth(work, a_.samples * a_.height);
+    threads_ = threads_worth(work, a_.samples * height);
     // The same number of blocks for each thread where there are few.
     const int64_t strips = a_.samples * across_;
-    while (down_ < a_.height && strips * down_ < 8 * threads_ && strips * down_ % threads_ != 0) {
+    while (down_ < height && strips * down_ < 8 * threads_ && strips * down_ % threads_ != 0) {
       ++down_;
     }
-    block_rows_ = divided_up(a_.height, down_);
+    block_rows_ = divided_up(height, down_) * unit_;
   }
 
   int64_t blocks() const { return a_.samples * across_ * down_; }
 
-  Block block(int64_t index) const {
+  Conv2dBlock block(int64_t index) const {
     const int64_t column = index % across_;
     const int64_t row = index / across_ % down_;
-    const RowTile rows = row_tile(0, a_.height, row, down_, -1);
-    const RowTile columns = row_tile(0, a_.width, column, across_, -1);
-    return {index / across_ / down_, rows.begin, columns.begin, rows.rows, columns.rows};
+    const RowTile rows = row_tile(0, divided_up(a_.height, unit_), row, down_, -1);
+    const RowTile columns = row_tile(0, divided_up(a_.width, unit_), column, across_, -1);
+    return {index / across_ / down_, rows.begin * unit_, columns.begin * unit_, rows.rows * unit_,
+            columns.rows * unit_};
   }
-
-  int parts() const { return a_.upscale != 0 ? 4 : 1; }
-  bool few_outputs() const { return a_.out_channels <= kFewOutputs; }
 
   // The weights as rows again, for few_outputs.
   void unpack() {
+    const glance_matrix &w = *a_.weights;
     float *to = few_;
-    for (int part = 0; part < parts(); ++part) {
-      const glance_matrix &w = *a_.weights[part];
-      for (int64_t o = 0; o < w.rows; ++o) {
-        for (int64_t k = 0; k < w.columns; ++k) {
-          memcpy(to++, w.panel(0) + k * w.panel_columns + o, sizeof(float));
-        }
+    for (int64_t o = 0; o < w.rows; ++o) {
+      for (int64_t k = 0; k < w.columns; ++k) {
+        memcpy(to++, w.panel(0) + k * w.panel_columns + o, sizeof(float));
       }
     }
   }
 
   void group_norm(int64_t chunks, float *moments);
   void finish_group(int64_t sample, int64_t group, int64_t chunks, const float *moments);
-  void make(const Block &b, float *u) const;
+  void make(const Conv2dBlock &b, float *u) const;
   void make_row(const PixelRow &row, int64_t sample) const;
-  void convolve(const Block &b, float *u) const;
-  void multiply(const Block &b, const float *u, int64_t u_row, int part) const;
+  void convolve(const Conv2dBlock &b, float *u, float *v) const;
+  void multiply(const Conv2dBlock &b, const float *u, int64_t u_row) const;
 
   const glance_conv2d_args &a_;
   const TileKernels &tile_;
@@ -169,6 +169,9 @@ class Convolution {
   const int64_t rim_;
   // Floats from one pixel of u to the next.
   const int64_t pixel_;
+  const Winograd winograd_;
+  // A block's rows and columns are a multiple of it.
+  const int64_t unit_;
   int64_t across_ = 1;
   int64_t down_ = 1;
   int64_t block_rows_ = 1;
@@ -177,7 +180,7 @@ class Convolution {
   // GROUP as u = (x - mean) * scale + norm_bias: samples x channels each.
   float *scale_ = nullptr;
   float *mean_ = nullptr;
-  // Each part's out_channels x columns.
+  // out_channels x columns.
   float *few_ = nullptr;
 };
 
@@ -259,7 +262,7 @@ void Convolution::make_row(const PixelRow &row, int64_t sample) const {
 }
 
 // Writes u of the block and its rim.
-void Convolution::make(const Block &b, float *u) const {
+void Convolution::make(const Conv2dBlock &b, float *u) const {
   const int64_t width = b.columns + 2 * rim_;
   const int64_t from = std::max<int64_t>(b.left - rim_, 0);
   const int64_t to = std::min(b.left + b.columns + rim_, a_.width);
@@ -282,29 +285,23 @@ void Convolution::make(const Block &b, float *u) const {
   }
 }
 
-void Convolution::convolve(const Block &b, float *u) const {
+void Convolution::convolve(const Conv2dBlock &b, float *u, float *v) const {
   if (reads_x()) {
     const float *x = floats(a_.x) + ((b.sample * a_.height + b.top) * a_.width + b.left) * channels_;
-    return multiply(b, x, a_.width * channels_, 0);
+    return multiply(b, x, a_.width * channels_);
   }
   make(b, u);
-  const int64_t row = (b.columns + 2 * rim_) * pixel_;
-  if (a_.upscale == 0) return multiply(b, u, row, 0);
-  for (int part = 0; part < 4; ++part) {
-    // The first tap of part 2 i + j is i rows and j columns into the rim.
-    multiply(b, u + part / 2 * row + part % 2 * pixel_, row, part);
-  }
+  if (winograd()) return winograd_.convolve(b, u, v);
+  multiply(b, u, (b.columns + 2 * rim_) * pixel_);
 }
 
 // u is at the first tap of the block's first pixel, u_row floats before that of the next row.
-void Convolution::multiply(const Block &b, const float *u, int64_t u_row, int part) const {
-  const glance_matrix &w = *a_.weights[part];
+void Convolution::multiply(const Conv2dBlock &b, const float *u, int64_t u_row) const {
+  const glance_matrix &w = *a_.weights;
   const int64_t pixel = reads_x() ? channels_ : pixel_;
-  const int64_t side = a_.upscale != 0 ? 2 : a_.kernel;
-  const int64_t up = a_.upscale != 0 ? 2 : 1;
-  const int64_t y_row = a_.width * up * a_.out_channels;
-  const int64_t y_first = ((b.sample * a_.height + b.top) * up + part / 2) * y_row +
-                          (b.left * up + part % 2) * a_.out_channels;
+  const int64_t side = a_.kernel;
+  const int64_t y_row = a_.width * a_.out_channels;
+  const int64_t y_first = (b.sample * a_.height + b.top) * y_row + b.left * a_.out_channels;
   const int64_t tiles = divided_up(b.columns, tile_.rows_f32);
   alignas(64) float sums[kMaxTileRows * kMaxTileColumns];
   TileTerm terms[kTapsMost];
@@ -317,8 +314,7 @@ void Convolution::multiply(const Block &b, const float *u, int64_t u_row, int pa
         const RowTile tile = row_tile(0, b.columns, t, tiles, -1);
         const float *at = u + r * u_row + tile.begin * pixel;
         if (few_outputs()) {
-          kernels_.few_outputs(at, pixel, u_row, side, channels_,
-                               few_ + part * w.rows * w.columns, tile.rows, used, sums);
+          kernels_.few_outputs(at, pixel, u_row, side, channels_, few_, tile.rows, used, sums);
         } else {
           for (int64_t tap = 0; tap < side * side; ++tap) {
             const float *x = at + tap / side * u_row + tap % side * pixel;
@@ -328,10 +324,10 @@ void Convolution::multiply(const Block &b, const float *u, int64_t u_row, int pa
           }
           tile_.sums_f32(terms, static_cast<int>(side * side), tile.rows, used, sums);
         }
-        const int64_t to = y_first + r * up * y_row + tile.begin * up * a_.out_channels + first;
+        const int64_t to = y_first + r * y_row + tile.begin * a_.out_channels + first;
         kernels_.finish(static_cast<float *>(a_.y) + to, bias,
                         a_.residual == nullptr ? nullptr : floats(a_.residual) + to,
-                        up * a_.out_channels, sums, tile.rows, used);
+                        a_.out_channels, sums, tile.rows, used);
       }
     }
   }

@@ -6,23 +6,44 @@
 #include <cstdint>
 #include <random>
 #include <string>
-#include <vector>
 
 #include "tests/matrix_handle.h"
 #include "tests/support.h"
 
 namespace glance_test {
 
+// The matrices A, B and G of glance/conv2d.h's WINOGRAD, filled up with zeros.
+struct Winograd {
+  int patch, frequencies;
+  double a[2][4], b[4][4], g[4][3];
+};
+
+inline const Winograd &winograd(bool upscale) {
+  static const Winograd plain = {4,
+                                 4,
+                                 {{1, 1, 1, 0}, {0, 1, -1, -1}},
+                                 {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}},
+                                 {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}}};
+  static const Winograd upscaled = {3,
+                                    3,
+                                    {{1, 1, 0}, {0, 1, 1}},
+                                    {{1, -1, 0}, {0, 1, 0}, {0, -1, 1}},
+                                    {{1, 0, 0}, {1, 1, 1}, {0, 0, 1}}};
+  return upscale ? upscaled : plain;
+}
+
 struct Conv2dCase {
   int64_t samples = 1, height = 1, width = 1, in = 1, out = 1;
   int32_t kernel = 3;
   glance_conv2d_norm norm = GLANCE_CONV2D_NORM_NONE;
   int64_t groups = 0;
-  bool silu = false, upscale = false, bias = true, affine = true, residual = false;
-  bool in_place = false;
+  bool silu = false, winograd = false, upscale = false, bias = true, affine = true;
+  bool residual = false, in_place = false;
   // Added to x, for a mean far from zero.
   float offset = 0.0f;
 
+  // With upscale there is no other form.
+  bool in_winograd() const { return winograd || upscale; }
   int64_t scale() const { return upscale ? 2 : 1; }
 
   std::string name() const {
@@ -30,17 +51,18 @@ struct Conv2dCase {
            std::to_string(width) + ", " + std::to_string(in) + " -> " + std::to_string(out) +
            " kernel=" + std::to_string(kernel) + " norm=" + std::to_string(norm) +
            " groups=" + std::to_string(groups) + " silu=" + std::to_string(silu) +
-           " upscale=" + std::to_string(upscale) + " bias=" + std::to_string(bias) +
+           " winograd=" + std::to_string(in_winograd()) + " upscale=" + std::to_string(upscale) +
+           " bias=" + std::to_string(bias) +
            " affine=" + std::to_string(affine) + " residual=" + std::to_string(residual) +
            " in_place=" + std::to_string(in_place) + " offset=" + std::to_string(offset);
   }
 };
 
-// Pictures are matrices of pixels x channels. With upscale the 3 x 3 kernel is kept for the oracle.
+// Pictures are matrices of pixels x channels.
 struct Conv2dProblem {
   Conv2dCase c;
   Buffer x, y, residual, kernel, bias, norm_weight, norm_bias;
-  std::vector<MatrixHandle> weights;
+  MatrixHandle weights;
   glance_conv2d_args args = {};
 
   Conv2dProblem(const Conv2dCase &problem, unsigned seed)
@@ -70,28 +92,27 @@ struct Conv2dProblem {
 
   // Packs the weights for the instruction set in use.
   void pack() {
-    weights.clear();
-    if (!c.upscale) weights.emplace_back(kernel);
-    for (int part = 0; part < 4 && c.upscale; ++part) weights.emplace_back(folded(part));
-    for (size_t i = 0; i < weights.size(); ++i) args.weights[i] = weights[i].get();
+    weights = MatrixHandle(c.in_winograd() ? transformed() : kernel);
+    args.weights = weights.get();
   }
 
  private:
-  // The 2 x 2 taps for the pixels in rows 2 r + part / 2, columns 2 q + part % 2.
-  Buffer folded(int part) const {
-    Buffer taps(GLANCE_F32, c.out, 4 * c.in);
-    taps.fill(0.0f);
+  // G W G^T of each channel.
+  Buffer transformed() const {
+    const Winograd &m = winograd(c.upscale);
+    Buffer u(GLANCE_F32, c.out, m.frequencies * m.frequencies * c.in);
     for (int64_t o = 0; o < c.out; ++o) {
-      for (int64_t t = 0; t < 9; ++t) {
-        const int64_t row = (t / 3 + 1 + part / 2) / 2 - part / 2;
-        const int64_t column = (t % 3 + 1 + part % 2) / 2 - part % 2;
-        for (int64_t i = 0; i < c.in; ++i) {
-          const int64_t to = (2 * row + column) * c.in + i;
-          taps.set(o, to, taps.get(o, to) + kernel.get(o, t * c.in + i));
+      for (int64_t column = 0; column < u.columns; ++column) {
+        const int64_t f = column / c.in;
+        double sum = 0;
+        for (int64_t t = 0; t < 9; ++t) {
+          sum += m.g[f / m.frequencies][t / 3] * m.g[f % m.frequencies][t % 3] *
+                 static_cast<double>(kernel.get(o, t * c.in + column % c.in));
         }
+        u.set(o, column, static_cast<float>(sum));
       }
     }
-    return taps;
+    return u;
   }
 
   void fill_args() {
@@ -110,6 +131,7 @@ struct Conv2dProblem {
     args.groups = c.groups;
     args.epsilon = c.norm == GLANCE_CONV2D_NORM_NONE ? 0.0f : 1e-6f;
     args.kernel = c.kernel;
+    args.form = c.in_winograd() ? GLANCE_CONV2D_FORM_WINOGRAD : GLANCE_CONV2D_FORM_DIRECT;
     args.norm = c.norm;
     args.silu = c.silu;
     args.upscale = c.upscale;

@@ -48,6 +48,11 @@ TEST(Conv2dRefusals, Numbers) {
   expect_refused("epsilon", [=](Conv2dProblem &p) { p.args.epsilon = inf - inf; });
   expect_refused("kernel", [](Conv2dProblem &p) { p.args.kernel = 2; });
   expect_refused("kernel", [](Conv2dProblem &p) { p.args.kernel = 1, p.args.upscale = 1; });
+  expect_refused("form", [](Conv2dProblem &p) { p.args.form = 2; });
+  expect_refused("form", [](Conv2dProblem &p) { p.args.upscale = 1; });
+  expect_refused("form", [](Conv2dProblem &p) {
+    p.args.kernel = 1, p.args.form = GLANCE_CONV2D_FORM_WINOGRAD;
+  });
   expect_refused("dtype", [](Conv2dProblem &p) { p.args.dtype = GLANCE_BF16; });
   expect_refused("device", [](Conv2dProblem &p) { p.args.device = 2; });
   expect_refused("device_index", [](Conv2dProblem &p) { p.args.device_index = 1; });
@@ -76,10 +81,13 @@ TEST(Conv2dRefusals, Memory) {
 }
 
 TEST(Conv2dRefusals, Weights) {
-  expect_refused("weights", [](Conv2dProblem &p) { p.args.weights[0] = nullptr; });
-  expect_refused("weights", [](Conv2dProblem &p) { p.args.weights[1] = p.args.weights[0]; });
-  expect_refused("weights", [](Conv2dProblem &p) { p.args.upscale = 1; });
+  expect_refused("weights", [](Conv2dProblem &p) { p.args.weights = nullptr; });
   expect_refused("weights", [](Conv2dProblem &p) { p.args.kernel = 1; });
+  expect_refused("weights", [](Conv2dProblem &p) { p.args.form = GLANCE_CONV2D_FORM_WINOGRAD; });
+  expect_refused("weights", [](Conv2dProblem &p) {
+    p.c.winograd = true, p.pack();
+    p.args.form = GLANCE_CONV2D_FORM_WINOGRAD, p.args.upscale = 1;
+  });
 }
 
 TEST(Conv2dRefusals, CudaIsUnsupported) {

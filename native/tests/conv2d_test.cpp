@@ -91,9 +91,69 @@ class Input {
   std::vector<double> u_;
 };
 
-// The value of y, and the sum of the products' sizes.
+// The value of y, and the sum of the sizes of the products that are added up for it.
 struct Expected {
   double value, size;
+};
+
+// What WINOGRAD adds up for a pixel, with every factor and sum taken by its size: the first-order
+// effect of a relative error in each step is at most so large.
+class WinogradSize {
+ public:
+  explicit WinogradSize(const Conv2dProblem &p, const Input &u)
+      : p_(p), u_(u), m_(glance_test::winograd(p.c.upscale)) {
+    for (int64_t o = 0; o < p.c.out; ++o) {
+      for (int f = 0; f < m_.frequencies * m_.frequencies; ++f) {
+        for (int64_t i = 0; i < p.c.in; ++i) weights_.push_back(weight(o, f, i));
+      }
+    }
+  }
+
+  // Of all channels of y.
+  std::vector<double> at(int64_t sample, int64_t row, int64_t column) const {
+    std::vector<double> sizes(static_cast<size_t>(p_.c.out));
+    const int n = m_.frequencies;
+    for (int f = 0; f < n * n; ++f) {
+      const double factor = std::fabs(m_.a[row % 2][f / n] * m_.a[column % 2][f % n]);
+      for (int64_t i = 0; factor != 0 && i < p_.c.in; ++i) {
+        const double v = input(sample, row / 2, column / 2, f, i);
+        for (int64_t o = 0; o < p_.c.out; ++o) {
+          sizes[static_cast<size_t>(o)] +=
+              factor * v * weights_[static_cast<size_t>((o * n * n + f) * p_.c.in + i)];
+        }
+      }
+    }
+    return sizes;
+  }
+
+ private:
+  double weight(int64_t o, int f, int64_t i) const {
+    double size = 0;
+    for (int64_t t = 0; t < 9; ++t) {
+      size += std::fabs(m_.g[f / m_.frequencies][t / 3] * m_.g[f % m_.frequencies][t % 3] *
+                        p_.kernel.get(o, t * p_.c.in + i));
+    }
+    return size;
+  }
+
+  double input(int64_t sample, int64_t down, int64_t across, int f, int64_t channel) const {
+    const int64_t step = p_.c.upscale ? 1 : 2;
+    double size = 0;
+    for (int i = 0; i < m_.patch; ++i) {
+      for (int j = 0; j < m_.patch; ++j) {
+        const double factor = m_.b[f / m_.frequencies][i] * m_.b[f % m_.frequencies][j];
+        if (factor == 0) continue;
+        size += std::fabs(
+            factor * u_.get(sample, down * step + i - 1, across * step + j - 1, channel));
+      }
+    }
+    return size;
+  }
+
+  const Conv2dProblem &p_;
+  const Input &u_;
+  const glance_test::Winograd &m_;
+  std::vector<double> weights_;
 };
 
 Expected expected(const Conv2dProblem &p, const Input &u, int64_t sample, int64_t row,
@@ -124,13 +184,19 @@ void check_values(const Conv2dProblem &p) {
   // The norm and SiLU cost a few roundings of u, and more where the mean is far from zero.
   const double relative = std::ldexp(
       64 + static_cast<double>(p.kernel.columns) / 4 + 8 * std::fabs(p.c.offset), -24);
+  const WinogradSize winograd(p, u);
+  const int64_t width = p.c.width * p.c.scale();
+  const int64_t height = p.c.height * p.c.scale();
   for (int64_t pixel = 0; pixel < p.y.rows; ++pixel) {
-    const int64_t width = p.c.width * p.c.scale();
-    const int64_t height = p.c.height * p.c.scale();
+    const int64_t sample = pixel / width / height;
+    const int64_t row = pixel / width % height;
+    const int64_t column = pixel % width;
+    std::vector<double> sizes(static_cast<size_t>(p.c.out));
+    if (p.c.in_winograd()) sizes = winograd.at(sample, row, column);
     for (int64_t o = 0; o < p.c.out; ++o) {
-      const Expected want =
-          expected(p, u, pixel / width / height, pixel / width % height, pixel % width, o);
-      ASSERT_NEAR(p.y.get(pixel, o), want.value, relative * (want.size + 1e-3))
+      const Expected want = expected(p, u, sample, row, column, o);
+      const double size = std::max(want.size, sizes[static_cast<size_t>(o)]);
+      ASSERT_NEAR(p.y.get(pixel, o), want.value, relative * (size + 1e-3))
           << "pixel " << pixel << " channel " << o;
     }
   }
@@ -156,7 +222,7 @@ TEST(Conv2d, Values) {
                               {1, 5, 71, 8, 33}, {2, 17, 29, 6, 3}, {1, 2, 30, 168, 20},
                               {1, 9, 4, 512, 8}, {1, 6, 15, 32, 32}};
   for (const auto &size : sizes) {
-    for (int bits = 0; bits < 24; ++bits) {
+    for (int bits = 0; bits < 36; ++bits) {
       if (++seed % glance_test::sweep_step(1, 1) != 0) continue;
       Conv2dCase c;
       c.samples = size[0], c.height = size[1], c.width = size[2], c.in = size[3], c.out = size[4];
@@ -164,9 +230,11 @@ TEST(Conv2d, Values) {
       c.groups = c.norm == GLANCE_CONV2D_NORM_GROUP ? (c.in % 4 == 0 ? c.in / 4 : 1) : 0;
       c.upscale = bits / 3 % 4 == 3;
       c.kernel = bits / 3 % 4 == 0 ? 1 : 3;
+      c.winograd = bits / 3 % 4 == 2;
       c.silu = bits / 12 == 1;
-      c.residual = bits % 4 == 1;
-      c.in_place = bits % 4 == 2;
+      const int added = (bits + bits / 12) % 4;
+      c.residual = added == 1;
+      c.in_place = added == 2;
       c.bias = bits % 5 != 0;
       c.affine = bits % 7 != 0;
       check_case(c, seed);
@@ -179,7 +247,10 @@ TEST(Conv2d, MeanFarFromZero) {
   Conv2dCase c;
   c.height = 40, c.width = 30, c.in = 16, c.out = 8;
   c.norm = GLANCE_CONV2D_NORM_GROUP, c.groups = 4, c.silu = true, c.offset = 300.0f;
-  check_case(c, glance_test::first_seed());
+  for (const bool winograd : {false, true}) {
+    c.winograd = winograd;
+    check_case(c, glance_test::first_seed());
+  }
 }
 
 // One channel of a group lies far from the others.
@@ -197,8 +268,8 @@ TEST(Conv2d, SameBitsForAnyNumberOfThreads) {
   Conv2dCase c;
   c.samples = 2, c.height = 61, c.width = 75, c.in = 24, c.out = 40;
   c.norm = GLANCE_CONV2D_NORM_GROUP, c.groups = 3, c.silu = true, c.residual = true;
-  for (const bool upscale : {false, true}) {
-    c.upscale = upscale;
+  for (const int form : {0, 1, 2}) {
+    c.winograd = form == 1, c.upscale = form == 2;
     const unsigned seed = glance_test::first_seed();
     std::vector<unsigned char> alone;
     for (const int32_t threads : {1, 2, 3, 5}) {
@@ -211,8 +282,7 @@ TEST(Conv2d, SameBitsForAnyNumberOfThreads) {
   }
 }
 
-TEST(Conv2d, ASampleHasTheSameBitsAloneAndInABatch) {
-  Conv2dCase c;
+void check_alone_and_in_batch(Conv2dCase c) {
   c.samples = 3, c.height = 9, c.width = 20, c.in = 12, c.out = 10;
   c.norm = GLANCE_CONV2D_NORM_GROUP, c.groups = 3, c.silu = true;
   Conv2dProblem all(c, 7);
@@ -234,27 +304,51 @@ TEST(Conv2d, ASampleHasTheSameBitsAloneAndInABatch) {
   }
 }
 
+TEST(Conv2d, ASampleHasTheSameBitsAloneAndInABatch) {
+  Conv2dCase c;
+  check_alone_and_in_batch(c);
+  c.winograd = true;
+  check_alone_and_in_batch(c);
+  c.upscale = true;
+  check_alone_and_in_batch(c);
+}
+
+// Also in WINOGRAD, whose tiles are larger.
+void check_special_value(const Conv2dCase &c, float value) {
+  Conv2dProblem clean(c, 3), spoiled(c, 3);
+  spoiled.x.set(2 * c.width + 4, 1, value);
+  ASSERT_EQ(run(clean), GLANCE_OK);
+  ASSERT_EQ(run(spoiled), GLANCE_OK);
+  // Half the size of the neighbourhood, and the middle of what the pixel becomes, in half pixels.
+  const int64_t reach = 2 + c.scale() - 1;
+  const int64_t row = 2 * 2 * c.scale() + c.scale() - 1;
+  const int64_t column = 2 * 4 * c.scale() + c.scale() - 1;
+  const int64_t width = c.width * c.scale();
+  for (int64_t i = 0; i < clean.y.rows; ++i) {
+    const bool near = std::abs(2 * (i / width) - row) <= reach &&
+                      std::abs(2 * (i % width) - column) <= reach;
+    for (int64_t o = 0; o < c.out; ++o) {
+      if (near) {
+        EXPECT_TRUE(std::isnan(spoiled.y.get(i, o))) << i << "," << o;
+      } else {
+        EXPECT_EQ(spoiled.y.get(i, o), clean.y.get(i, o)) << i << "," << o;
+      }
+    }
+  }
+}
+
 TEST(Conv2d, SpecialValuesStayInTheirNeighbourhood) {
+  Conv2dCase c;
+  c.height = 6, c.width = 9, c.in = 5, c.out = 4;
+  c.norm = GLANCE_CONV2D_NORM_PIXEL, c.silu = true;
   for (const float value : {std::numeric_limits<float>::quiet_NaN(),
                             std::numeric_limits<float>::infinity()}) {
     for (const Variant &variant : variants()) {
       const UseVariant use(variant);
-      Conv2dCase c;
-      c.height = 6, c.width = 9, c.in = 5, c.out = 4;
-      c.norm = GLANCE_CONV2D_NORM_PIXEL, c.silu = true;
-      Conv2dProblem clean(c, 3), spoiled(c, 3);
-      spoiled.x.set(2 * 9 + 4, 1, value);
-      ASSERT_EQ(run(clean), GLANCE_OK);
-      ASSERT_EQ(run(spoiled), GLANCE_OK);
-      for (int64_t i = 0; i < clean.y.rows; ++i) {
-        const bool near = std::abs(i / 9 - 2) <= 1 && std::abs(i % 9 - 4) <= 1;
-        for (int64_t o = 0; o < c.out; ++o) {
-          if (near) {
-            EXPECT_TRUE(std::isnan(spoiled.y.get(i, o))) << i << "," << o;
-          } else {
-            EXPECT_EQ(spoiled.y.get(i, o), clean.y.get(i, o)) << i << "," << o;
-          }
-        }
+      for (const int form : {0, 1, 2}) {
+        c.winograd = form == 1, c.upscale = form == 2;
+        SCOPED_TRACE(c.name());
+        check_special_value(c, value);
       }
     }
   }

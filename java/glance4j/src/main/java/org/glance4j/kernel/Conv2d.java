@@ -1,10 +1,7 @@
 package org.glance4j.kernel;
 
-import java.util.ArrayList;
-import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.MemoryFormat;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -51,6 +48,19 @@ public final class Conv2d implements AutoCloseable {
     }
   }
 
+  /** How the kernel adds up, and G of Winograd's forms in {@code glance/conv2d.h}. */
+  enum Form {
+    DIRECT,
+    WINOGRAD(1, 0, 0, 0.5, 0.5, 0.5, 0.5, -0.5, 0.5, 0, 0, 1),
+    WINOGRAD_UPSCALED(1, 0, 0, 1, 1, 1, 0, 0, 1);
+
+    private final double[] g;
+
+    Form(double... g) {
+      this.g = g;
+    }
+  }
+
   final Backend backend;
   final int kernel;
   final long in;
@@ -63,8 +73,11 @@ public final class Conv2d implements AutoCloseable {
   /** The weight itself where LibTorch computes. */
   final @Nullable Tensor weight;
 
-  /** Where the kernel does, one for each of the parts that {@code glance/conv2d.h} names. */
-  final List<PackedMatrix> packed;
+  /** How the kernel adds up, where it computes. */
+  final Form form;
+
+  /** The weight in that form. */
+  final @Nullable PackedMatrix packed;
 
   private Conv2d(
       Backend backend,
@@ -82,7 +95,8 @@ public final class Conv2d implements AutoCloseable {
     this.silu = silu;
     this.upscale = upscale;
     this.weight = backend == Backend.CPU ? null : weight;
-    this.packed = backend == Backend.CPU ? pack(weight, upscale) : List.of();
+    this.form = form(weight, upscale);
+    this.packed = backend == Backend.CPU ? pack(weight, form) : null;
   }
 
   /**
@@ -150,36 +164,33 @@ public final class Conv2d implements AutoCloseable {
     }
   }
 
-  private static List<PackedMatrix> pack(Tensor weight, Upscale upscale) {
+  /**
+   * The form of {@code glance/conv2d.h} that is the faster one. Winograd's, with 4/9 of the
+   * products (1/4 with repeated pixels, which have no other form), needs a whole number of vectors
+   * of channels, or its transforms cost more than it saves; and few outputs are not computed as
+   * matrix products, and gain nothing by smaller ones.
+   */
+  private static Form form(Tensor weight, Upscale upscale) {
+    if (upscale == Upscale.TWICE) {
+      return Form.WINOGRAD_UPSCALED;
+    }
+    boolean gains = weight.size(1) % 16 == 0 && weight.size(0) > 4;
+    return weight.size(2) == 3 && gains ? Form.WINOGRAD : Form.DIRECT;
+  }
+
+  private static PackedMatrix pack(Tensor weight, Form form) {
     try (PointerScope scope = new PointerScope()) {
+      Tensor taps = form == Form.DIRECT ? weight : transformed(weight, form.g);
       // [out, row, column, in], the order in which the kernel adds up.
-      Tensor taps = weight.permute(0, 2, 3, 1);
-      if (upscale == Upscale.NONE) {
-        return List.of(PackedMatrix.of(Backend.CPU, taps.flatten(1, 3)));
-      }
-      List<PackedMatrix> parts = new ArrayList<>();
-      for (int row = 0; row < 2; row++) {
-        for (int column = 0; column < 2; column++) {
-          Tensor folded = folded(folded(taps, 1, row), 2, column);
-          parts.add(PackedMatrix.of(Backend.CPU, folded.flatten(1, 3)));
-        }
-      }
-      return parts;
+      return PackedMatrix.of(Backend.CPU, taps.permute(0, 2, 3, 1).flatten(1, 3));
     }
   }
 
-  /**
-   * The two taps of three along {@code axis} that are left when two of them fall on one pixel: of
-   * repeated pixels, the even ones lie at the end of a pair with the pixel before, the odd ones at
-   * its beginning.
-   */
-  private static Tensor folded(Tensor taps, int axis, int odd) {
-    Tensor first = taps.narrow(axis, 0, 1);
-    Tensor middle = taps.narrow(axis, 1, 1);
-    Tensor last = taps.narrow(axis, 2, 1);
-    return odd == 0
-        ? torch.cat(new TensorVector(first, middle.add(last)), axis)
-        : torch.cat(new TensorVector(first.add(middle), last), axis);
+  /** {@code G W G^T}, rounded once. */
+  private static Tensor transformed(Tensor weight, double[] g) {
+    Tensor right = torch.tensor(g).view(-1, 3).t();
+    Tensor rows = weight.to(ScalarType.Double).transpose(2, 3).matmul(right);
+    return rows.transpose(2, 3).matmul(right).to(ScalarType.Float);
   }
 
   /** Where this runs: never {@link Backend#AUTO}. */
@@ -238,6 +249,8 @@ public final class Conv2d implements AutoCloseable {
   /** Frees the packed weights. Idempotent. */
   @Override
   public void close() {
-    packed.forEach(PackedMatrix::close);
+    if (packed != null) {
+      packed.close();
+    }
   }
 }

@@ -1,6 +1,7 @@
 package org.glance4j.kernel;
 
 import java.lang.ref.Reference;
+import java.util.Objects;
 import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -52,9 +53,7 @@ final class NativeConv2d {
 
   private static void fill(Conv2dArgs args, Conv2d conv) {
     Conv2d.Norm norm = conv.norm;
-    for (int i = 0; i < 4; i++) {
-      args.weights(i, i < conv.packed.size() ? conv.packed.get(i).matrix() : null);
-    }
+    args.weights(Objects.requireNonNull(conv.packed).matrix());
     args.bias(NativeCall.data(conv.bias));
     args.norm_weight(norm == null ? null : NativeCall.data(norm.weight()));
     args.norm_bias(norm == null ? null : NativeCall.data(norm.bias()));
@@ -63,6 +62,10 @@ final class NativeConv2d {
     args.groups(norm == null ? 0 : norm.groups());
     args.epsilon(norm == null ? 0 : (float) norm.epsilon());
     args.kernel(conv.kernel);
+    args.form(
+        conv.form == Conv2d.Form.DIRECT
+            ? Kernels.GLANCE_CONV2D_FORM_DIRECT
+            : Kernels.GLANCE_CONV2D_FORM_WINOGRAD);
     args.norm(name(norm));
     args.silu(conv.silu ? 1 : 0);
     args.upscale(conv.upscale == Conv2d.Upscale.TWICE ? 1 : 0);

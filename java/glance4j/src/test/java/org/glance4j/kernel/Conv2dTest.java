@@ -53,6 +53,7 @@ class Conv2dTest {
       Setting on = new Setting(backend, F32);
       cases.add(new Case(on, 1, 16, 96, 8, 8, 3, null, 0, false, Upscale.NONE, false));
       cases.add(new Case(on, 2, 12, 12, 9, 7, 3, Kind.GROUP, 3, true, Upscale.NONE, true));
+      cases.add(new Case(on, 2, 16, 12, 9, 7, 3, Kind.GROUP, 4, true, Upscale.NONE, true));
       cases.add(new Case(on, 1, 5, 3, 33, 17, 3, Kind.PIXEL, 0, true, Upscale.NONE, false));
       cases.add(new Case(on, 1, 8, 24, 6, 10, 3, null, 0, false, Upscale.TWICE, false));
       cases.add(new Case(on, 2, 8, 24, 5, 4, 3, Kind.GROUP, 2, true, Upscale.TWICE, true));
