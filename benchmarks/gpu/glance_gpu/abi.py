@@ -1,10 +1,10 @@
-"""The C ABI of include/glance/*.h, version 3: its constants and structs, and the functions that fail with a message."""
+"""The C ABI of include/glance/*.h, version 5: its constants and structs, and the functions that fail with a message."""
 import ctypes
 from ctypes import POINTER, c_char, c_char_p, c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
-ABI_VERSION = 3
+ABI_VERSION = 5
 OK, INVALID_ARGUMENT, UNSUPPORTED = 0, 1, 2
 F32, BF16, F16 = 1, 2, 3
 CPU, CUDA = 0, 1
