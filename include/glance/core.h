@@ -73,15 +73,23 @@ GLANCE_API void glance_let_idle_threads_sleep(void);
 
 /*
  * Sets how many threads one call on the CPU may use, for the whole process; 1 to 256. The default
- * is the number of CPUs this process may run on. The library's threads wait for the next call for a
- * fraction of a millisecond, giving way to any other thread that wants their CPU, and then sleep.
- * Of calls at the same time one has them, the others use their caller's thread alone. No result
- * depends on this number.
+ * is the number of CPUs this process may run on. The library's threads wait for the next call for
+ * a millisecond, giving way to any other thread that wants their CPU, and then sleep. Of calls at
+ * the same time one has them, the others use their caller's thread alone. No result depends on this
+ * number.
  */
 GLANCE_API glance_status glance_set_threads(int32_t threads);
 
 /* How many threads a call may use. */
 GLANCE_API int32_t glance_threads(void);
+
+/*
+ * Sets how many threads the OpenBLAS that this process has loaded takes for one call, whoever makes
+ * it, and returns how many it took before; 0 if the process has none. Less than 1 changes nothing.
+ * A call on several threads waits for all of them: beside other busy programs up to a hundred times
+ * as long as it would take alone.
+ */
+GLANCE_API int32_t glance_set_openblas_threads(int32_t threads);
 
 /*
  * The instruction sets this machine's CPU has, of those the library has code for, separated by

@@ -30,8 +30,9 @@ namespace glance {
 namespace {
 
 constexpr int kMostThreads = 256;
-// Longer than the gaps between the calls of one step, short enough not to warm an idle machine.
-constexpr auto kSpinTime = std::chrono::microseconds(200);
+// Longer than the gaps between the calls of one step and those before and after the steps, short
+// enough not to warm an idle machine.
+constexpr auto kSpinTime = std::chrono::microseconds(1000);
 
 // Some 5 us on one core.
 constexpr double kThreadOperations = 5e5;

@@ -26,6 +26,7 @@ static void test_core(void) {
   expect(strncmp(glance_cpu_features(), "baseline", 8) == 0, "baseline is always there");
   expect(glance_set_threads(1) == GLANCE_OK && glance_threads() == 1, "threads can be set");
   glance_let_idle_threads_sleep();
+  expect(glance_set_openblas_threads(1) == 0, "this program has no OpenBLAS");
   expect(getenv("OMP_WAIT_POLICY") != NULL, "idle threads are let sleep");
 }
 

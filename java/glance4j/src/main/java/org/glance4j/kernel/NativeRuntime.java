@@ -59,12 +59,21 @@ public final class NativeRuntime {
 
   /**
    * Has LibTorch's operations on this thread run on it alone until the result is closed, on this
-   * thread; the kernels keep their threads. For operations so small that waking a thread costs more
-   * than it saves: those of a model of some 100,000 values a layer.
+   * thread, and OpenBLAS's, of all threads, on theirs; the kernels keep their threads. For
+   * operations so small that waking a thread costs more than it saves: those of a model of some
+   * 100,000 values a layer.
    */
   public static TorchAlone torchAlone() {
     initialize();
     return new TorchAlone();
+  }
+
+  /** True where LibTorch's operations on this thread leave threads idle that the kernels have. */
+  public static boolean torchLeavesThreads() {
+    initialize();
+    return torch.get_num_threads() == 1
+        && NativeLibrary.failure() == null
+        && Kernels.glance_threads() > 1;
   }
 
   /** See {@link #torchAlone()}. */
@@ -73,6 +82,9 @@ public final class NativeRuntime {
     private static int open;
 
     private static int common;
+
+    /** What OpenBLAS had; 0 if nothing is known of it. */
+    private static int blas;
 
     private final int before;
 
@@ -85,12 +97,19 @@ public final class NativeRuntime {
     private static synchronized int opened(int own) {
       if (open++ == 0) {
         common = own;
+        blas = setBlasThreads(1);
       }
       return own == 1 ? common : own;
     }
 
     private static synchronized void closed() {
-      open--;
+      if (--open == 0 && blas > 0) {
+        setBlasThreads(blas);
+      }
+    }
+
+    private static int setBlasThreads(int threads) {
+      return NativeLibrary.failure() == null ? Kernels.glance_set_openblas_threads(threads) : 0;
     }
 
     /** Gives LibTorch its threads back. */

@@ -2,7 +2,9 @@ package org.glance4j.kernel;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import java.util.concurrent.CompletableFuture;
 import org.bytedeco.pytorch.global.torch;
+import org.glance4j.kernel.jni.Kernels;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -25,8 +27,24 @@ class NativeRuntimeTest {
   @Test
   void torchAloneGivesThreadsBack() {
     try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
-      assertEquals(1, torch.get_num_threads());
+      assertThreads(1);
+      CompletableFuture.runAsync(NativeRuntimeTest::aloneToo).join();
+      assertThreads(1);
     }
-    assertEquals(2, torch.get_num_threads());
+    assertThreads(2);
+  }
+
+  private static void aloneToo() {
+    try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
+      assertThreads(1);
+    }
+  }
+
+  /** Of LibTorch, and of the OpenBLAS that it calls. */
+  private static void assertThreads(int expected) {
+    assertEquals(expected, torch.get_num_threads());
+    if (NativeLibrary.failure() == null) {
+      assertEquals(expected, Kernels.glance_set_openblas_threads(0));
+    }
   }
 }
