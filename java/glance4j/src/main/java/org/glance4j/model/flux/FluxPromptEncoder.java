@@ -4,9 +4,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.UnaryOperator;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.model.Beside;
 import org.glance4j.model.text.ClipTextEncoder;
 import org.glance4j.model.text.T5Encoder;
 import org.glance4j.model.text.TokenIds;
@@ -109,14 +111,40 @@ public final class FluxPromptEncoder implements AutoCloseable {
     if (clipPrompts.isEmpty()) {
       throw new IllegalArgumentException("there is no prompt to encode");
     }
+    try (Beside<Pooled> clip = Beside.start(() -> pooled(clipPrompts))) {
+      T5Encoder t5 = encoders.t5();
+      List<TokenIds> t5Ids = tokenize(tokenizers.t5(), t5Prompts, maxTextTokens);
+      Tensor embeds = t5.forward(TokenIds.batch("T5", t5Ids, t5.vocabularySize()));
+      Pooled pooled = clip.result();
+      return new PromptEmbedding(embeds, pooled.take(), tokens(pooled.ids(), t5Ids));
+    }
+  }
+
+  /**
+   * What CLIP makes of prompts.
+   *
+   * @param vectors of no scope
+   */
+  private record Pooled(List<TokenIds> ids, Tensor vectors) {
+    /** The vectors, now of the caller's scope. */
+    Tensor take() {
+      PointerScope scope = PointerScope.getInnerScope();
+      if (scope != null) {
+        scope.attach(vectors);
+        vectors.releaseReference();
+      }
+      return vectors;
+    }
+  }
+
+  private Pooled pooled(List<String> prompts) {
     ClipTextEncoder clip = encoders.clip();
-    T5Encoder t5 = encoders.t5();
-    int clipTokens = Math.min(clip.maxTokens(), tokenizers.clip().modelMaxLength());
-    List<TokenIds> clipIds = tokenize(tokenizers.clip(), clipPrompts, clipTokens);
-    List<TokenIds> t5Ids = tokenize(tokenizers.t5(), t5Prompts, maxTextTokens);
-    Tensor pooled = clip.pooled(TokenIds.batch("CLIP", clipIds, clip.vocabularySize()));
-    Tensor embeds = t5.forward(TokenIds.batch("T5", t5Ids, t5.vocabularySize()));
-    return new PromptEmbedding(embeds, pooled, tokens(clipIds, t5Ids));
+    int limit = Math.min(clip.maxTokens(), tokenizers.clip().modelMaxLength());
+    try (PointerScope scope = new PointerScope()) {
+      List<TokenIds> ids = tokenize(tokenizers.clip(), prompts, limit);
+      Tensor vectors = clip.pooled(TokenIds.batch("CLIP", ids, clip.vocabularySize()));
+      return new Pooled(ids, vectors.retainReference());
+    }
   }
 
   private static List<TokenIds> tokenize(Tokenizer tokenizer, List<String> prompts, int length) {

@@ -1,0 +1,77 @@
+package org.glance4j.model;
+
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.function.Supplier;
+import org.bytedeco.pytorch.InferenceMode;
+import org.glance4j.kernel.NativeRuntime;
+
+/**
+ * Work that a second thread does while the calling one goes on, where LibTorch leaves it idle: its
+ * operations run on one thread (see {@link TorchThreads}) and the kernels have more. Elsewhere the
+ * work is done at once. Either way it gives the same bits.
+ *
+ * <pre>
+ * try (Beside&lt;Tensor&gt; second = Beside.start(() -&gt; ...)) {
+ *   Tensor first = ...;
+ *   return both(first, second.result());
+ * }</pre>
+ *
+ * <p>For one thread. A scope of the calling thread does not see the work's tensors.
+ */
+public final class Beside<T> implements AutoCloseable {
+  /** Idle threads end after a minute. */
+  private static final ExecutorService THREADS = Executors.newCachedThreadPool(Beside::thread);
+
+  private final CompletableFuture<T> work;
+
+  private Beside(CompletableFuture<T> work) {
+    this.work = work;
+  }
+
+  /** Starts {@code work}, which is in inference mode if the calling thread is. */
+  public static <T> Beside<T> start(Supplier<T> work) {
+    if (!NativeRuntime.torchLeavesThreads()) {
+      return new Beside<>(CompletableFuture.completedFuture(work.get()));
+    }
+    boolean inferring = InferenceMode.is_enabled();
+    return new Beside<>(
+        CompletableFuture.supplyAsync(
+            () -> {
+              try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone();
+                  InferenceMode inference = new InferenceMode(inferring)) {
+                return work.get();
+              }
+            },
+            THREADS));
+  }
+
+  /** What the work gave, when it is done; throws what it threw. */
+  public T result() {
+    try {
+      return work.join();
+    } catch (CompletionException e) {
+      if (e.getCause() instanceof RuntimeException thrown) {
+        throw thrown;
+      }
+      if (e.getCause() instanceof Error error) {
+        throw error;
+      }
+      throw e;
+    }
+  }
+
+  /** Waits for the work, so that nothing is freed that it uses. */
+  @Override
+  public void close() {
+    work.handle((result, failure) -> null).join();
+  }
+
+  private static Thread thread(Runnable work) {
+    Thread thread = new Thread(work, "glance4j-beside");
+    thread.setDaemon(true);
+    return thread;
+  }
+}

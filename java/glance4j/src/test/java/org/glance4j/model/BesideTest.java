@@ -1,0 +1,113 @@
+package org.glance4j.model;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.bytedeco.pytorch.InferenceMode;
+import org.bytedeco.pytorch.global.torch;
+import org.glance4j.kernel.NativeRuntime;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+class BesideTest {
+  private int before;
+
+  @BeforeEach
+  void setThreads() {
+    NativeRuntime.initialize();
+    before = torch.get_num_threads();
+    NativeRuntime.setThreads(2);
+  }
+
+  @AfterEach
+  void restoreThreads() {
+    NativeRuntime.setThreads(before);
+  }
+
+  @Test
+  void anIdleThreadTakesTheWork() {
+    CountDownLatch callerGoesOn = new CountDownLatch(1);
+    try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone();
+        InferenceMode inference = new InferenceMode(true)) {
+      assumeTrue(NativeRuntime.torchLeavesThreads());
+      try (Beside<Thread> beside =
+          Beside.start(
+              () -> {
+                await(callerGoesOn, 60_000);
+                assertEquals(1, torch.get_num_threads());
+                assertTrue(InferenceMode.is_enabled());
+                return Thread.currentThread();
+              })) {
+        callerGoesOn.countDown();
+        assertNotSame(Thread.currentThread(), beside.result());
+      }
+    }
+  }
+
+  @Test
+  void withoutAnIdleThreadTheCallerDoesIt() {
+    assertRunsHere();
+    NativeRuntime.setThreads(1);
+    try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
+      assertRunsHere();
+    }
+  }
+
+  private static void assertRunsHere() {
+    try (Beside<Thread> beside = Beside.start(Thread::currentThread)) {
+      assertSame(Thread.currentThread(), beside.result());
+    }
+  }
+
+  @Test
+  void whatItThrowsReachesTheCaller() {
+    IllegalStateException thrown = new IllegalStateException("x");
+    try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
+      assumeTrue(NativeRuntime.torchLeavesThreads());
+      try (Beside<Void> beside = Beside.start(() -> fail(thrown))) {
+        assertSame(thrown, assertThrows(IllegalStateException.class, beside::result));
+      }
+    }
+  }
+
+  private static Void fail(RuntimeException thrown) {
+    throw thrown;
+  }
+
+  @Test
+  void closingWaits() {
+    AtomicBoolean done = new AtomicBoolean();
+    try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
+      assumeTrue(NativeRuntime.torchLeavesThreads());
+      try (Beside<Boolean> beside =
+          Beside.start(
+              () -> {
+                assertThrows(AssertionError.class, () -> await(new CountDownLatch(1), 200));
+                done.set(true);
+                return true;
+              })) {
+        assertFalse(done.get());
+      }
+    }
+    assertTrue(done.get());
+  }
+
+  private static void await(CountDownLatch latch, long millis) {
+    try {
+      if (!latch.await(millis, TimeUnit.MILLISECONDS)) {
+        throw new AssertionError("waited in vain");
+      }
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+}
