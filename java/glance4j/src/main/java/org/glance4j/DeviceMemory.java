@@ -39,7 +39,7 @@ final class DeviceMemory {
    */
   static void require(Backend backend, String what, long needed, String fix) {
     if (backend != Backend.CUDA) {
-      HostMemory.require(what, needed, HostMemory.availableBytes(), fix);
+      HostMemory.require(what, needed, fix);
       return;
     }
     CudaDevice device = CudaDevice.current();

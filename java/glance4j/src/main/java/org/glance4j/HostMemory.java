@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 
 /** What the operating system says of memory. Empty where it does not say (other than Linux). */
 public final class HostMemory {
@@ -13,6 +14,17 @@ public final class HostMemory {
    * of bytes.
    */
   public static final String LIMIT = "glance.memory.limit";
+
+  /** Asking takes as long as some operations of a small model, and every picture asks. */
+  private static final long RECENT_NANOS = 1_000_000_000;
+
+  /** What is this much less than was free a moment ago is there. */
+  private static final long PLENTY = 16;
+
+  /** What {@link #availableBytes} said, and when. */
+  private record Reading(long available, long nanos) {}
+
+  private static volatile @Nullable Reading last;
 
   private HostMemory() {}
 
@@ -54,6 +66,21 @@ public final class HostMemory {
       return host;
     }
     return OptionalLong.of(Math.min(host.getAsLong(), group.getAsLong()));
+  }
+
+  /** As {@link #require(String, long, OptionalLong, String)}, with what is free now. */
+  static void require(String what, long needed, String fix) {
+    Reading recent = last;
+    if (recent != null
+        && System.nanoTime() - recent.nanos() < RECENT_NANOS
+        && needed < limited(recent.available()) / PLENTY) {
+      return;
+    }
+    OptionalLong available = availableBytes();
+    if (available.isPresent()) {
+      last = new Reading(available.getAsLong(), System.nanoTime());
+    }
+    require(what, needed, available, fix);
   }
 
   /**

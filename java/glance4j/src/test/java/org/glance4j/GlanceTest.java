@@ -225,6 +225,22 @@ class GlanceTest {
   }
 
   @Test
+  void aRecentReadingOfTheMemoryHidesNoLimit() {
+    HostMemory.require("it", 1_000, "fix");
+    HostMemory.require("it", 1_000, "fix");
+    System.setProperty(HostMemory.LIMIT, "2000000000");
+    try {
+      HostMemory.require("it", 1_000, "fix");
+      assertError(
+          DeviceOutOfMemoryException.class,
+          () -> HostMemory.require("it", 3_000_000_000L, "fix"),
+          "it needs about 3.0 GB, but only 2.0 GB are free; fix");
+    } finally {
+      System.clearProperty(HostMemory.LIMIT);
+    }
+  }
+
+  @Test
   void emptyAndHugePromptsAreFine() {
     try (Glance glance = Glance.load(TestModels.TINY)) {
       for (String prompt : List.of("", " ", "apple ".repeat(2000), "\u0000\ud83c")) {
