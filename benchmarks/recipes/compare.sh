@@ -5,11 +5,12 @@
 #   benchmarks/recipes/compare.sh OUT [PICTURES]
 #
 # OUT keeps plans, adapters and the evaluation; what is there already is not made again. PICTURES is
-# the folder that benchmarks/peers/picture_set.py writes: with it retrieval accuracy is measured.
+# the folder that benchmarks/peers/picture_set.py writes: with it retrieval accuracy is measured, and
+# chord-cfg is trained on all of its labels but those of prompts.txt as well.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 glance=${GLANCE:-$here/../../glance}
-out=$1 pictures=${2:-}
+out=$1 pictures=${2:+$(realpath "$2")}
 mkdir -p "$out"
 cd "$out"
 
@@ -56,6 +57,16 @@ train chord "${many[@]}" --target chord --cfg 3.5 --steps 100
 train chord-cfg-one "${one[@]}" --target chord-cfg --cfg 3.5 --noises 8 --schedule custom:uniform-10.txt
 train chord-cfg --captions "$here/captions.txt" --target chord-cfg --cfg 3.5 --steps 400 --batch 16 \
   --learning-rate 2e-3 --schedule custom:uniform-10.txt
+if [[ -n $pictures ]]; then
+  model=$here/../../java/glance4j-tiny/src/main/resources/org/glance4j/glance-tiny
+  grep -vxFf "$model/prompts.txt" "$pictures/labels.txt" >captions-unseen.txt
+  # Every linear of the blocks.
+  linears=to_q,to_k,to_v,to_out.0,add_q_proj,add_k_proj,add_v_proj,to_add_out
+  linears+=,ff.net.0.proj,ff.net.2,ff_context.net.0.proj,ff_context.net.2,proj_mlp,proj_out
+  linears+=,norm.linear,norm1.linear,norm1_context.linear
+  train chord-cfg-all --captions captions-unseen.txt --target chord-cfg --cfg 3.5 --steps 900 \
+    --batch 16 --learning-rate 2e-3 --schedule custom:uniform-10.txt --linears "$linears"
+fi
 train on-policy-one "${one[@]}" --target on-policy --cfg 3.5 --noises 8 --schedule custom:plan-4.txt
 train on-policy "${many[@]}" --target on-policy --cfg 3.5 --steps 150 --schedule custom:plan-4.txt
 train on-policy-10 "${many[@]}" --target on-policy --cfg 3.5 --steps 60 \
@@ -100,5 +111,11 @@ plan + on-policy, 128 prompts/4: schedule=custom:plan-4.txt slow=on-policy/slow.
 plan + on-policy at 0.5, 128 prompts/4: schedule=custom:plan-4.txt slow=on-policy/slow.safetensors fast=on-policy/fast.safetensors scale=0.5
 plan + on-policy, 128 prompts/10: schedule=custom:plan-10.txt slow=on-policy-10/slow.safetensors fast=on-policy-10/fast.safetensors
 M
+if [[ -n $pictures ]]; then
+  cat >>methods.txt <<'M'
+chord-cfg, 1237 prompts/10: schedule=custom:uniform-10.txt slow=chord-cfg-all/slow.safetensors fast=chord-cfg-all/fast.safetensors
+chord-cfg, 1237 prompts/4: schedule=custom:uniform-4.txt slow=chord-cfg-all/slow.safetensors fast=chord-cfg-all/fast.safetensors
+M
+fi
 "$glance" evaluate --methods methods.txt --seeds 1000,1001 ${pictures:+--pictures "$pictures"} \
   --samples 12 -o evaluation
