@@ -43,6 +43,9 @@ struct Job {
   int threads;
 };
 
+// In place of a job that its thread has begun.
+constexpr Job kBegun = {};
+
 class Worker {
  public:
   // False if the system gives no thread.
@@ -67,6 +70,12 @@ class Worker {
     wake_.notify_one();
   }
 
+  // True if the thread has not begun yet, and now will not: other programs may have its CPU for
+  // milliseconds, and waking takes longer than most jobs.
+  bool take_back(const Job *job) noexcept {
+    return job_.compare_exchange_strong(job, nullptr);
+  }
+
   void wait_until_done() const noexcept {
     for (uint32_t turn = 0; job_.load(std::memory_order_acquire) != nullptr; ++turn) {
       wait_a_turn(turn);
@@ -88,27 +97,37 @@ class Worker {
   }
 
   const Job *next() noexcept {
-    const auto begin = std::chrono::steady_clock::now();
-    for (uint32_t turn = 0;; ++turn) {
-      const Job *job = job_.load(std::memory_order_acquire);
-      if (job != nullptr) return job;
-      wait_a_turn(turn);
-      if (turn % 64 == 63 && std::chrono::steady_clock::now() - begin > kSpinTime) return sleep();
+    for (;;) {
+      const auto begin = std::chrono::steady_clock::now();
+      for (uint32_t turn = 0;; ++turn) {
+        const Job *job = begun();
+        if (job != nullptr) return job;
+        wait_a_turn(turn);
+        if (turn % 64 == 63 && std::chrono::steady_clock::now() - begin > kSpinTime) break;
+      }
+      sleep();
     }
   }
 
   // The caller stores the job and then looks whether this thread sleeps; this thread says so and
-  // then looks for a job: one of the two sees the other.
-  const Job *sleep() noexcept {
+  // then looks for a job: one of the two sees the other. It may be woken for a job that has been
+  // taken back, and then looks for the next one for a while, as after a job.
+  void sleep() noexcept {
     std::unique_lock<std::mutex> lock(mutex_);
     asleep_.store(true);
-    while (job_.load() == nullptr) wake_.wait(lock);
+    if (job_.load() == nullptr) wake_.wait(lock);
     asleep_.store(false);
-    return job_.load();
+  }
+
+  // The job given, if there is one, which is not taken back after this.
+  const Job *begun() noexcept {
+    const Job *job = job_.load();
+    return job != nullptr && job_.compare_exchange_strong(job, &kBegun) ? job : nullptr;
   }
 
   int number_ = 0;
-  // Null while the thread has nothing to do. On a line of its own, for it is what both sides watch.
+  // Null while the thread has nothing to do, kBegun while it does it. On a line of its own, for it
+  // is what both sides watch.
   alignas(64) std::atomic<const Job *> job_{nullptr};
   alignas(64) std::atomic<bool> asleep_{false};
   std::mutex mutex_;
@@ -175,7 +194,13 @@ void parallel(int threads_wanted, void (*body)(void *, int, int), void *context)
   const Job job = {body, context, others + 1};
   for (int i = 0; i < others; ++i) p.workers[i].give(&job);
   body(context, 0, others + 1);
-  for (int i = 0; i < others; ++i) p.workers[i].wait_until_done();
+  for (int i = 0; i < others; ++i) {
+    if (p.workers[i].take_back(&job)) {
+      body(context, i + 1, others + 1);
+    } else {
+      p.workers[i].wait_until_done();
+    }
+  }
   p.busy.store(false, std::memory_order_release);
 }
 

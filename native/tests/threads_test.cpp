@@ -42,6 +42,21 @@ TEST(Threads, EachRunsOnceAfterAPause) {
   }
 }
 
+// A thread whose CPU other programs have, or which sleeps, must not hold a call up: what it has not
+// begun the caller does.
+TEST(Threads, TheCallerDoesWhatNobodyHasBegun) {
+  const std::thread::id caller = std::this_thread::get_id();
+  int taken = 0;
+  for (int i = 0; i < 20; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::atomic<int> mine{0};
+    glance::parallel(2, [&](int, int) { mine += std::this_thread::get_id() == caller ? 1 : 0; });
+    taken += mine == 2 ? 1 : 0;
+  }
+  // Threads that have gone to sleep wake later than so little is done.
+  EXPECT_GT(taken, 0);
+}
+
 // Each waits for all the others, which hangs if they take turns on fewer threads.
 TEST(Threads, AllRunAtOnce) {
   for (int i = 0; i < 50; ++i) {
