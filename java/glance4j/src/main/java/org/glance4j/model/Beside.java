@@ -5,6 +5,7 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Supplier;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.InferenceMode;
 import org.glance4j.kernel.NativeRuntime;
 
@@ -14,7 +15,7 @@ import org.glance4j.kernel.NativeRuntime;
  * work is done at once. Either way it gives the same bits.
  *
  * <pre>
- * try (Beside&lt;Tensor&gt; second = Beside.start(() -&gt; ...)) {
+ * try (Beside&lt;Tensor&gt; second = Beside.start(device, () -&gt; ...)) {
  *   Tensor first = ...;
  *   return both(first, second.result());
  * }</pre>
@@ -31,9 +32,14 @@ public final class Beside<T> implements AutoCloseable {
     this.work = work;
   }
 
-  /** Starts {@code work}, which is in inference mode if the calling thread is. */
-  public static <T> Beside<T> start(Supplier<T> work) {
-    if (!NativeRuntime.torchLeavesThreads()) {
+  /**
+   * Starts {@code work}, which is in inference mode if the calling thread is.
+   *
+   * @param device where it computes: on another than the CPU it is done at once, for streams and
+   *     the current device are a thread's own
+   */
+  public static <T> Beside<T> start(Device device, Supplier<T> work) {
+    if (!device.is_cpu() || !NativeRuntime.torchLeavesThreads()) {
       return new Beside<>(CompletableFuture.completedFuture(work.get()));
     }
     boolean inferring = InferenceMode.is_enabled();

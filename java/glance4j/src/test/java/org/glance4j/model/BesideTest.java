@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.NativeRuntime;
@@ -41,6 +42,7 @@ class BesideTest {
       assumeTrue(NativeRuntime.torchLeavesThreads());
       try (Beside<Thread> beside =
           Beside.start(
+              new Device("cpu"),
               () -> {
                 await(callerGoesOn, 60_000);
                 assertEquals(1, torch.get_num_threads());
@@ -55,15 +57,18 @@ class BesideTest {
 
   @Test
   void withoutAnIdleThreadTheCallerDoesIt() {
-    assertRunsHere();
+    assertRunsHere(new Device("cpu"));
+    try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
+      assertRunsHere(new Device("cuda"));
+    }
     NativeRuntime.setThreads(1);
     try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
-      assertRunsHere();
+      assertRunsHere(new Device("cpu"));
     }
   }
 
-  private static void assertRunsHere() {
-    try (Beside<Thread> beside = Beside.start(Thread::currentThread)) {
+  private static void assertRunsHere(Device device) {
+    try (Beside<Thread> beside = Beside.start(device, Thread::currentThread)) {
       assertSame(Thread.currentThread(), beside.result());
     }
   }
@@ -73,7 +78,7 @@ class BesideTest {
     IllegalStateException thrown = new IllegalStateException("x");
     try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {
       assumeTrue(NativeRuntime.torchLeavesThreads());
-      try (Beside<Void> beside = Beside.start(() -> fail(thrown))) {
+      try (Beside<Void> beside = Beside.start(new Device("cpu"), () -> fail(thrown))) {
         assertSame(thrown, assertThrows(IllegalStateException.class, beside::result));
       }
     }
@@ -90,6 +95,7 @@ class BesideTest {
       assumeTrue(NativeRuntime.torchLeavesThreads());
       try (Beside<Boolean> beside =
           Beside.start(
+              new Device("cpu"),
               () -> {
                 assertThrows(AssertionError.class, () -> await(new CountDownLatch(1), 200));
                 done.set(true);

@@ -111,7 +111,7 @@ public final class FluxPromptEncoder implements AutoCloseable {
     if (clipPrompts.isEmpty()) {
       throw new IllegalArgumentException("there is no prompt to encode");
     }
-    try (Beside<Pooled> clip = Beside.start(() -> pooled(clipPrompts))) {
+    try (Beside<Pooled> clip = Beside.start(encoders.clip().device(), () -> pooled(clipPrompts))) {
       T5Encoder t5 = encoders.t5();
       List<TokenIds> t5Ids = tokenize(tokenizers.t5(), t5Prompts, maxTextTokens);
       Tensor embeds = t5.forward(TokenIds.batch("T5", t5Ids, t5.vocabularySize()));

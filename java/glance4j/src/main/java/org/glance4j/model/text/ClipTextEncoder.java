@@ -9,6 +9,7 @@ import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -104,6 +105,12 @@ public final class ClipTextEncoder implements AutoCloseable {
     return config.positions();
   }
 
+  /** Where it computes. */
+  public Device device() {
+    requireOpen();
+    return tokenEmbedding.device();
+  }
+
   /** The length of each vector. */
   public int width() {
     return config.width();
@@ -157,10 +164,14 @@ public final class ClipTextEncoder implements AutoCloseable {
     return x;
   }
 
-  private void requireUsable(Tensor ids) {
+  private void requireOpen() {
     if (closed) {
       throw new IllegalStateException("the CLIP text encoder is closed");
     }
+  }
+
+  private void requireUsable(Tensor ids) {
+    requireOpen();
     if (ids.dim() != 2 || ids.size(1) < 1 || ids.size(1) > config.positions()) {
       throw new IllegalArgumentException(
           "ids must be [batch, 1 to "
