@@ -3,7 +3,7 @@
 #include <dlfcn.h>
 #include <glance/core.h>
 
-#include <atomic>
+#include <mutex>
 
 namespace glance {
 namespace {
@@ -19,30 +19,28 @@ constexpr const char *kName = "libopenblas.0.dylib";
 constexpr const char *kName = "libopenblas.so.0";
 #endif
 
-// Null until it is loaded. It is never unloaded after that.
-const OpenBlas *openblas() noexcept {
-  static OpenBlas library;
-  static std::atomic<const OpenBlas *> found{nullptr};
-  if (found.load(std::memory_order_acquire) == nullptr) {
-    void *handle = dlopen(kName, RTLD_LAZY | RTLD_NOLOAD);
-    if (handle == nullptr) return nullptr;
-    void *threads = dlsym(handle, "openblas_get_num_threads");
-    void *set_threads = dlsym(handle, "openblas_set_num_threads");
-    if (threads == nullptr || set_threads == nullptr) return nullptr;
-    // Two threads at a time would write the same.
-    library = {reinterpret_cast<int (*)()>(threads), reinterpret_cast<void (*)(int)>(set_threads)};
-    found.store(&library, std::memory_order_release);
-  }
-  return found.load(std::memory_order_acquire);
+// All null until it is loaded. It is never unloaded after that.
+OpenBlas openblas() noexcept {
+  static std::mutex mutex;
+  static OpenBlas library = {};
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (library.threads != nullptr) return library;
+  void *handle = dlopen(kName, RTLD_LAZY | RTLD_NOLOAD);
+  if (handle == nullptr) return {};
+  void *threads = dlsym(handle, "openblas_get_num_threads");
+  void *set_threads = dlsym(handle, "openblas_set_num_threads");
+  if (threads == nullptr || set_threads == nullptr) return {};
+  library = {reinterpret_cast<int (*)()>(threads), reinterpret_cast<void (*)(int)>(set_threads)};
+  return library;
 }
 
 }  // namespace
 }  // namespace glance
 
 extern "C" int32_t glance_set_openblas_threads(int32_t threads) {
-  const glance::OpenBlas *library = glance::openblas();
-  if (library == nullptr) return 0;
-  const int before = library->threads();
-  if (threads > 0 && threads != before) library->set_threads(threads);
+  const glance::OpenBlas library = glance::openblas();
+  if (library.threads == nullptr) return 0;
+  const int before = library.threads();
+  if (threads > 0 && threads != before) library.set_threads(threads);
   return before;
 }

@@ -5,25 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import java.util.concurrent.CompletableFuture;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.jni.Kernels;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 
+@ExtendWith(TwoThreads.class)
 class NativeRuntimeTest {
-  private int before;
-
-  @BeforeEach
-  void setThreads() {
-    NativeRuntime.initialize();
-    before = torch.get_num_threads();
-    NativeRuntime.setThreads(2);
-  }
-
-  @AfterEach
-  void restoreThreads() {
-    NativeRuntime.setThreads(before);
-  }
-
   @Test
   void torchAloneGivesThreadsBack() {
     try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone()) {

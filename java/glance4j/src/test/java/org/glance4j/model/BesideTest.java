@@ -15,25 +15,12 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.NativeRuntime;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
+import org.glance4j.kernel.TwoThreads;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 
+@ExtendWith(TwoThreads.class)
 class BesideTest {
-  private int before;
-
-  @BeforeEach
-  void setThreads() {
-    NativeRuntime.initialize();
-    before = torch.get_num_threads();
-    NativeRuntime.setThreads(2);
-  }
-
-  @AfterEach
-  void restoreThreads() {
-    NativeRuntime.setThreads(before);
-  }
-
   @Test
   void anIdleThreadTakesTheWork() {
     CountDownLatch callerGoesOn = new CountDownLatch(1);
