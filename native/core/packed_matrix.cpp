@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -122,7 +121,7 @@ glance_status glance_matrix_create(const glance_matrix_args *args, glance_matrix
 
 void glance_matrix_destroy(glance_matrix *matrix) {
   if (matrix == nullptr) return;
-  std::free(matrix->panels);
+  glance::free_panels(*matrix);
   delete matrix;
 }
 

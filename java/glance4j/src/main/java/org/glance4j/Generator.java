@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.Supplier;
-import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.Scalar;
@@ -142,7 +141,8 @@ final class Generator {
             Tensor clean =
                 latents.sub(
                     velocity.combined(cfg.at(step.cfg(cfg.scale()))), new Scalar(step.nextSigma()));
-            return GeneratedImage.bufferedImage(size.width(), size.height(), pixels(clean));
+            return GeneratedImage.bufferedImage(
+                size.width(), size.height(), model.decode(clean, size));
           };
       listener.onStep(
           new StepEvent(
@@ -160,7 +160,7 @@ final class Generator {
   private GeneratedImage decode(Tensor latents, int image) {
     stopCheck.run();
     long start = System.nanoTime();
-    byte[] rgb = pixels(latents);
+    byte[] rgb = model.decode(latents, size);
     decodeSeconds += secondsSince(start);
     ImageRequest single =
         request.toBuilder()
@@ -173,15 +173,6 @@ final class Generator {
         new Recipe(loaded.source(), loaded.options(), single, request.initialLatents() != null);
     return new GeneratedImage(
         size.width(), size.height(), rgb, Latents.of(latents.squeeze(0)), recipe);
-  }
-
-  private byte[] pixels(Tensor latents) {
-    try (PointerScope scope = new PointerScope()) {
-      Tensor decoded = model.decode(latents, size).contiguous();
-      byte[] rgb = new byte[Math.toIntExact(decoded.numel())];
-      new BytePointer(decoded.data_ptr()).get(rgb);
-      return rgb;
-    }
   }
 
   private GenerationStats stats(long start) {

@@ -97,8 +97,8 @@ public interface ImageModel extends AutoCloseable {
    */
   PictureLatents encode(Tensor picture);
 
-  /** Decodes packed latents [1, tokens, channels] to pixels on the CPU, u8 [height, width, 3]. */
-  Tensor decode(Tensor latents, ImageSize size);
+  /** Decodes packed latents [1, tokens, channels] to pixels: [height, width, 3], row by row. */
+  byte[] decode(Tensor latents, ImageSize size);
 
   /**
    * About how many bytes one generation needs beside the weights.

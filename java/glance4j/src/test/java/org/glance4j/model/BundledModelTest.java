@@ -20,8 +20,8 @@ import org.glance4j.lora.AdapterMix;
 import org.glance4j.model.dit.PackedLatents;
 import org.glance4j.model.flux.FluxTransformer;
 import org.glance4j.model.vae.AutoencoderKl;
-import org.glance4j.model.vae.Pixels;
 import org.glance4j.reference.Goldens;
+import org.glance4j.reference.ImageAssert;
 import org.glance4j.reference.Reference;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -88,7 +88,10 @@ class BundledModelTest {
       Tensor image = vae.decode(where.place(size.unpack(expected.get("latents"))));
       Tensor picture = expected.get("image");
       assertClose(
-          "image", picture, Pixels.toZeroOne(image).view(picture.sizes().vec().get()), 1e-5);
+          "image",
+          picture,
+          ImageAssert.zeroToOne(image).reshape(picture.sizes().vec().get()),
+          1e-5);
     }
   }
 

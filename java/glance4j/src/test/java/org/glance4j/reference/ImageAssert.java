@@ -2,6 +2,8 @@ package org.glance4j.reference;
 
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
@@ -14,7 +16,7 @@ public final class ImageAssert {
   /**
    * Every pixel within {@code levels} of the expected one.
    *
-   * @param expected uint8 [height, width, 3]
+   * @param expected uint8 [..., height, width, 3]
    * @param rgb row-major, 3 bytes a pixel
    */
   public static void assertClose(String what, Tensor expected, byte[] rgb, double levels) {
@@ -22,9 +24,22 @@ public final class ImageAssert {
       Tensor actual =
           torch.from_blob(
               new BytePointer(rgb),
-              new long[] {expected.size(0), expected.size(1), expected.size(2)},
+              expected.sizes().vec().get(),
               new TensorOptions(ScalarType.Byte));
       TensorAssert.assertClose(what, expected, actual, levels);
     }
+  }
+
+  /** What a decoder gives, nominally in [-1, 1], in [0, 1]. */
+  public static Tensor zeroToOne(Tensor decoded) {
+    return decoded.mul(new Scalar(0.5)).add(new Scalar(0.5)).clamp(zero(), one());
+  }
+
+  private static ScalarOptional zero() {
+    return new ScalarOptional(new Scalar(0));
+  }
+
+  private static ScalarOptional one() {
+    return new ScalarOptional(new Scalar(1));
   }
 }

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
@@ -197,9 +198,10 @@ public abstract class DitModel<E extends AutoCloseable, T extends DiffusionTrans
   }
 
   @Override
-  public final Tensor decode(Tensor latents, ImageSize size) {
-    Tensor picture = vae.decode(layout(size).unpack(latents));
-    return Pixels.toBytes(picture).squeeze(0).cpu();
+  public final byte[] decode(Tensor latents, ImageSize size) {
+    try (PointerScope scope = new PointerScope()) {
+      return Pixels.toBytes(vae.decode(layout(size).unpack(latents)));
+    }
   }
 
   @Override

@@ -95,14 +95,15 @@ public record PackedLatents(int channels, int height, int width) {
    * Undoes {@link #pack}.
    *
    * @param packed shape [batch, tokens, channels * 4]
-   * @return shape [batch, channels, height, width]
+   * @return shape [batch, channels, height, width], channels-last, as a VAE computes
    */
   public Tensor unpack(Tensor packed) {
     long batch = packed.size(0);
     return packed
         .reshape(batch, rows(), columns(), channels, 2, 2)
-        .permute(0, 3, 1, 4, 2, 5)
-        .reshape(batch, channels, height, width);
+        .permute(0, 1, 4, 2, 5, 3)
+        .reshape(batch, height, width, channels)
+        .permute(0, 3, 1, 2);
   }
 
   /**

@@ -71,7 +71,7 @@ public final class AutoencoderKl extends Vae {
   /** Divides by a number, not by a tensor: on a GPU the results differ in the last bit. */
   @Override
   Tensor unscale(Tensor latents) {
-    return latents.div(new Scalar(config.scalingFactor())).add(new Scalar(config.shiftFactor()));
+    return latents.div(new Scalar(config.scalingFactor())).add_(new Scalar(config.shiftFactor()));
   }
 
   @Override

@@ -2,7 +2,6 @@ package org.glance4j.model.qwen;
 
 import static org.glance4j.reference.TensorAssert.assertClose;
 import static org.glance4j.reference.TensorAssert.assertExact;
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -141,10 +140,8 @@ class QwenModelTest {
       Tensor expected = sample.sub(latents.shift()).mul(latents.scaling());
       assertClose("sample", expected, packed, 1e-5);
 
-      Tensor decoded = model.decode(latents.mode(), latents.size());
-      assertEquals(ScalarType.Byte, decoded.scalar_type().intern());
-      assertArrayEquals(
-          goldens.get("image_uint8").sizes().vec().get(), decoded.sizes().vec().get());
+      byte[] decoded = model.decode(latents.mode(), latents.size());
+      assertEquals(goldens.get("image_uint8").numel(), decoded.length);
     }
   }
 
