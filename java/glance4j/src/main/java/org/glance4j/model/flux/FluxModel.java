@@ -61,7 +61,7 @@ final class FluxModel extends DitModel<FluxTextEncoders, FluxTransformer> {
     Path transformer = index.componentFolder("transformer");
     Openers<FluxTextEncoders, FluxTransformer> openers =
         new Openers<>(
-            () -> FluxTextEncoders.open(folder, options.dtype(), options.backend()::place),
+            () -> FluxTextEncoders.open(folder, options.dtype(), options.backend()),
             () -> openTransformer.apply(transformer));
     return OpenedParts.all(
         opened -> {

@@ -3,11 +3,11 @@ package org.glance4j.model.flux;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.UnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.model.Beside;
 import org.glance4j.model.text.ClipTextEncoder;
 import org.glance4j.model.text.T5Encoder;
@@ -44,20 +44,18 @@ public final class FluxPromptEncoder implements AutoCloseable {
    * @throws ModelFormatException if a file is missing or malformed
    */
   public static FluxPromptEncoder open(Path modelFolder, ScalarType dtype) {
-    return open(modelFolder, dtype, UnaryOperator.identity());
+    return open(modelFolder, dtype, Backend.TORCH);
   }
 
   /**
    * As {@link #open(Path, ScalarType)}.
    *
-   * @param placement gives a tensor where the encoders shall compute: itself, or a copy
+   * @param backend where the encoders compute
    */
-  public static FluxPromptEncoder open(
-      Path modelFolder, ScalarType dtype, UnaryOperator<Tensor> placement) {
+  public static FluxPromptEncoder open(Path modelFolder, ScalarType dtype, Backend backend) {
     FluxTokenizers tokenizers = FluxTokenizers.open(modelFolder);
     try {
-      return new FluxPromptEncoder(
-          tokenizers, FluxTextEncoders.open(modelFolder, dtype, placement));
+      return new FluxPromptEncoder(tokenizers, FluxTextEncoders.open(modelFolder, dtype, backend));
     } catch (RuntimeException | Error e) {
       tokenizers.close();
       throw e;

@@ -1,10 +1,9 @@
 package org.glance4j.model.flux;
 
 import java.nio.file.Path;
-import java.util.function.UnaryOperator;
-import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.model.text.ClipTextEncoder;
 import org.glance4j.model.text.T5Encoder;
 
@@ -23,14 +22,13 @@ record FluxTextEncoders(ClipTextEncoder clip, T5Encoder t5) implements AutoClose
    * Loads both.
    *
    * @param dtype of the weights and the outputs
-   * @param placement gives a tensor where the encoders shall compute: itself, or a copy
+   * @param backend where the encoders compute
    * @throws ModelFormatException if a file is missing or malformed
    */
-  static FluxTextEncoders open(
-      Path modelFolder, ScalarType dtype, UnaryOperator<Tensor> placement) {
-    ClipTextEncoder clip = ClipTextEncoder.open(modelFolder.resolve(CLIP), dtype, placement);
+  static FluxTextEncoders open(Path modelFolder, ScalarType dtype, Backend backend) {
+    ClipTextEncoder clip = ClipTextEncoder.open(modelFolder.resolve(CLIP), dtype, backend);
     try {
-      return new FluxTextEncoders(clip, T5Encoder.open(modelFolder.resolve(T5), dtype, placement));
+      return new FluxTextEncoders(clip, T5Encoder.open(modelFolder.resolve(T5), dtype, backend));
     } catch (RuntimeException | Error e) {
       clip.close();
       throw e;

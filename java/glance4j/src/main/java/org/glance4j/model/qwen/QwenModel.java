@@ -65,7 +65,7 @@ final class QwenModel extends DitModel<Qwen25VlTextEncoder, QwenTransformer> {
     Path text = index.componentFolder("text_encoder");
     Openers<Qwen25VlTextEncoder, QwenTransformer> openers =
         new Openers<>(
-            () -> Qwen25VlTextEncoder.open(text, options.dtype(), options.backend()::place),
+            () -> Qwen25VlTextEncoder.open(text, options.dtype(), options.backend()),
             () -> openTransformer.apply(transformer));
     return OpenedParts.all(
         opened -> {

@@ -2,10 +2,10 @@ package org.glance4j.model.qwen;
 
 import java.nio.file.Path;
 import java.util.List;
-import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.model.TensorScope;
 import org.glance4j.model.text.Qwen25VlTextEncoder;
 import org.glance4j.model.text.TokenIds;
@@ -61,21 +61,20 @@ public final class QwenPromptEncoder implements AutoCloseable {
    * @throws ModelFormatException if a file is missing or malformed
    */
   public static QwenPromptEncoder open(Path modelFolder, ScalarType dtype) {
-    return open(modelFolder, dtype, UnaryOperator.identity());
+    return open(modelFolder, dtype, Backend.TORCH);
   }
 
   /**
    * As {@link #open(Path, ScalarType)}.
    *
-   * @param placement gives a tensor where the encoder shall compute: itself, or a copy
+   * @param backend where the encoder computes
    */
-  public static QwenPromptEncoder open(
-      Path modelFolder, ScalarType dtype, UnaryOperator<Tensor> placement) {
+  public static QwenPromptEncoder open(Path modelFolder, ScalarType dtype, Backend backend) {
     Tokenizer tokenizer = openTokenizer(modelFolder);
     try {
       Path encoderFolder = modelFolder.resolve("text_encoder");
       return new QwenPromptEncoder(
-          tokenizer, Qwen25VlTextEncoder.open(encoderFolder, dtype, placement));
+          tokenizer, Qwen25VlTextEncoder.open(encoderFolder, dtype, backend));
     } catch (RuntimeException e) {
       tokenizer.close();
       throw e;

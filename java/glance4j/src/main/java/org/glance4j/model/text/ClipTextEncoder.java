@@ -6,7 +6,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
-import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
@@ -14,6 +13,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.weights.ConfigFile;
 import org.glance4j.weights.Weights;
 
@@ -61,17 +61,16 @@ public final class ClipTextEncoder implements AutoCloseable {
    * @throws ModelFormatException if the configuration or the weights are not a CLIPTextModel's
    */
   public static ClipTextEncoder open(Path folder, ScalarType dtype) {
-    return open(folder, dtype, UnaryOperator.identity());
+    return open(folder, dtype, Backend.TORCH);
   }
 
   /**
    * As {@link #open(Path, ScalarType)}.
    *
-   * @param placement gives a tensor where the encoder shall compute: itself, or a copy
+   * @param backend where the encoder computes
    */
-  public static ClipTextEncoder open(
-      Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
-    return open(folder, () -> Weights.open(folder, dtype, placement));
+  public static ClipTextEncoder open(Path folder, ScalarType dtype, Backend backend) {
+    return open(folder, () -> Weights.open(folder, dtype, backend::place));
   }
 
   /**

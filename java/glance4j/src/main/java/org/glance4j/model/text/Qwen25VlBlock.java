@@ -1,19 +1,20 @@
 package org.glance4j.model.text;
 
 import org.bytedeco.pytorch.Tensor;
+import org.glance4j.kernel.Backend;
 import org.glance4j.weights.Weights;
 
 /** One pre-norm block of Qwen2.5-VL's text model: causal attention, then a gated network. */
 record Qwen25VlBlock(Norm norm1, SelfAttention attention, Norm norm2, FeedForward feedForward) {
 
-  static Qwen25VlBlock load(Weights weights, String name, Qwen25VlConfig config) {
+  static Qwen25VlBlock load(Weights weights, String name, Qwen25VlConfig config, Backend backend) {
     int width = config.width();
     int inner = config.innerWidth();
     int shared = config.sharedHeads() * config.headWidth();
     String attention = name + ".self_attn.";
     String network = name + ".mlp.";
     return new Qwen25VlBlock(
-        Norm.rms(weights, name + ".input_layernorm", width, config.epsilon()),
+        Norm.rms(weights, name + ".input_layernorm", width, config.epsilon(), backend),
         new SelfAttention(
             Linear.withBias(weights, attention + "q_proj", width, width),
             Linear.withBias(weights, attention + "k_proj", width, shared),
@@ -21,7 +22,7 @@ record Qwen25VlBlock(Norm norm1, SelfAttention attention, Norm norm2, FeedForwar
             Linear.withoutBias(weights, attention + "o_proj", width, width),
             config.heads(),
             1 / Math.sqrt(config.headWidth())),
-        Norm.rms(weights, name + ".post_attention_layernorm", width, config.epsilon()),
+        Norm.rms(weights, name + ".post_attention_layernorm", width, config.epsilon(), backend),
         new FeedForward(
             Linear.withoutBias(weights, network + "gate_proj", width, inner),
             Linear.withoutBias(weights, network + "up_proj", width, inner),

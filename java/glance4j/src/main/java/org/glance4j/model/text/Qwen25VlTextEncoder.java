@@ -5,13 +5,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
-import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.weights.ConfigFile;
 import org.glance4j.weights.Weights;
 
@@ -38,7 +38,7 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
   private final Norm finalNorm;
   private volatile boolean closed;
 
-  private Qwen25VlTextEncoder(Qwen25VlConfig config, Weights weights) {
+  private Qwen25VlTextEncoder(Qwen25VlConfig config, Weights weights, Backend backend) {
     this.config = config;
     this.weights = weights;
     weights.ignore(name -> !reads(name));
@@ -47,9 +47,9 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
     this.tokenEmbedding = weights.take(root + EMBEDDING, config.vocabulary(), config.width());
     this.blocks =
         IntStream.range(0, config.layers())
-            .mapToObj(i -> Qwen25VlBlock.load(weights, root + "layers." + i, config))
+            .mapToObj(i -> Qwen25VlBlock.load(weights, root + "layers." + i, config, backend))
             .toList();
-    this.finalNorm = Norm.rms(weights, root + "norm", config.width(), config.epsilon());
+    this.finalNorm = Norm.rms(weights, root + "norm", config.width(), config.epsilon(), backend);
     weights.requireAllTaken();
   }
 
@@ -66,17 +66,16 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
    *     Qwen2_5_VLForConditionalGeneration's
    */
   public static Qwen25VlTextEncoder open(Path folder, ScalarType dtype) {
-    return open(folder, dtype, UnaryOperator.identity());
+    return open(folder, dtype, Backend.TORCH);
   }
 
   /**
    * As {@link #open(Path, ScalarType)}.
    *
-   * @param placement gives a tensor where the encoder shall compute: itself, or a copy
+   * @param backend where the encoder computes
    */
-  public static Qwen25VlTextEncoder open(
-      Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
-    return open(folder, () -> Weights.open(folder, dtype, placement));
+  public static Qwen25VlTextEncoder open(Path folder, ScalarType dtype, Backend backend) {
+    return open(folder, backend, () -> Weights.open(folder, dtype, backend::place));
   }
 
   /**
@@ -86,14 +85,15 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
    * @throws ModelFormatException as {@link #open}
    */
   public static Qwen25VlTextEncoder describe(Path folder, ScalarType dtype) {
-    return open(folder, () -> Weights.describe(folder, dtype));
+    return open(folder, Backend.TORCH, () -> Weights.describe(folder, dtype));
   }
 
-  private static Qwen25VlTextEncoder open(Path folder, Supplier<Weights> openWeights) {
+  private static Qwen25VlTextEncoder open(
+      Path folder, Backend backend, Supplier<Weights> openWeights) {
     Qwen25VlConfig config = Qwen25VlConfig.read(ConfigFile.read(folder.resolve("config.json")));
     Weights weights = openWeights.get();
     try {
-      return new Qwen25VlTextEncoder(config, weights);
+      return new Qwen25VlTextEncoder(config, weights, backend);
     } catch (RuntimeException e) {
       weights.close();
       throw e;

@@ -1,17 +1,18 @@
 package org.glance4j.model.text;
 
 import org.bytedeco.pytorch.Tensor;
+import org.glance4j.kernel.Backend;
 import org.glance4j.weights.Weights;
 
 /** One pre-norm block of T5's encoder: attention, then a feed-forward network. */
 record T5Block(Norm norm1, SelfAttention attention, Norm norm2, FeedForward feedForward) {
 
-  static T5Block load(Weights weights, String name, T5Config config) {
+  static T5Block load(Weights weights, String name, T5Config config, Backend backend) {
     int width = config.width();
     int inner = config.heads() * config.headWidth();
     String attention = name + ".layer.0.SelfAttention.";
     return new T5Block(
-        Norm.rms(weights, name + ".layer.0.layer_norm", width, config.epsilon()),
+        Norm.rms(weights, name + ".layer.0.layer_norm", width, config.epsilon(), backend),
         new SelfAttention(
             Linear.withoutBias(weights, attention + "q", width, inner),
             Linear.withoutBias(weights, attention + "k", width, inner),
@@ -20,7 +21,7 @@ record T5Block(Norm norm1, SelfAttention attention, Norm norm2, FeedForward feed
             config.heads(),
             // T5's initialization makes up for the missing 1 / sqrt(headWidth).
             1),
-        Norm.rms(weights, name + ".layer.1.layer_norm", width, config.epsilon()),
+        Norm.rms(weights, name + ".layer.1.layer_norm", width, config.epsilon(), backend),
         feedForward(weights, name + ".layer.1.DenseReluDense", config));
   }
 

@@ -5,13 +5,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
-import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
 import org.glance4j.weights.ConfigFile;
 import org.glance4j.weights.Weights;
 
@@ -34,7 +34,7 @@ public final class T5Encoder implements AutoCloseable {
   private final Norm finalNorm;
   private volatile boolean closed;
 
-  private T5Encoder(T5Config config, Weights weights) {
+  private T5Encoder(T5Config config, Weights weights, Backend backend) {
     this.config = config;
     this.weights = weights;
     this.tokenEmbedding = takeEmbedding(config, weights);
@@ -43,10 +43,10 @@ public final class T5Encoder implements AutoCloseable {
             weights, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias", config);
     this.blocks =
         IntStream.range(0, config.layers())
-            .mapToObj(i -> T5Block.load(weights, "encoder.block." + i, config))
+            .mapToObj(i -> T5Block.load(weights, "encoder.block." + i, config, backend))
             .toList();
     this.finalNorm =
-        Norm.rms(weights, "encoder.final_layer_norm", config.width(), config.epsilon());
+        Norm.rms(weights, "encoder.final_layer_norm", config.width(), config.epsilon(), backend);
     weights.requireAllTaken();
   }
 
@@ -67,16 +67,16 @@ public final class T5Encoder implements AutoCloseable {
    * @throws ModelFormatException if the configuration or the weights are not a T5EncoderModel's
    */
   public static T5Encoder open(Path folder, ScalarType dtype) {
-    return open(folder, dtype, UnaryOperator.identity());
+    return open(folder, dtype, Backend.TORCH);
   }
 
   /**
    * As {@link #open(Path, ScalarType)}.
    *
-   * @param placement gives a tensor where the encoder shall compute: itself, or a copy
+   * @param backend where the encoder computes
    */
-  public static T5Encoder open(Path folder, ScalarType dtype, UnaryOperator<Tensor> placement) {
-    return open(folder, () -> Weights.open(folder, dtype, placement));
+  public static T5Encoder open(Path folder, ScalarType dtype, Backend backend) {
+    return open(folder, backend, () -> Weights.open(folder, dtype, backend::place));
   }
 
   /**
@@ -86,14 +86,14 @@ public final class T5Encoder implements AutoCloseable {
    * @throws ModelFormatException as {@link #open}
    */
   public static T5Encoder describe(Path folder, ScalarType dtype) {
-    return open(folder, () -> Weights.describe(folder, dtype));
+    return open(folder, Backend.TORCH, () -> Weights.describe(folder, dtype));
   }
 
-  private static T5Encoder open(Path folder, Supplier<Weights> openWeights) {
+  private static T5Encoder open(Path folder, Backend backend, Supplier<Weights> openWeights) {
     T5Config config = T5Config.read(ConfigFile.read(folder.resolve("config.json")));
     Weights weights = openWeights.get();
     try {
-      return new T5Encoder(config, weights);
+      return new T5Encoder(config, weights, backend);
     } catch (RuntimeException e) {
       weights.close();
       throw e;

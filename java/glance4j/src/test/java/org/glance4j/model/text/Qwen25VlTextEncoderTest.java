@@ -26,6 +26,8 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.TestBackends;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
 import org.junit.jupiter.api.BeforeAll;
@@ -55,11 +57,15 @@ class Qwen25VlTextEncoderTest {
   List<DynamicTest> hiddenStates() {
     return tests(
         (goldens, name, layer, prompt) -> {
-          List<Tensor> hidden = new ArrayList<>();
-          try (Qwen25VlTextEncoder encoder = Qwen25VlTextEncoder.open(QWEN, ScalarType.Float)) {
-            encoder.forward(referenceIds(goldens, prompt), x -> hidden.add(x.clone()));
+          for (Backend backend : TestBackends.all()) {
+            List<Tensor> hidden = new ArrayList<>();
+            try (Qwen25VlTextEncoder encoder =
+                Qwen25VlTextEncoder.open(QWEN, ScalarType.Float, backend)) {
+              encoder.forward(referenceIds(goldens, prompt), x -> hidden.add(x.clone()));
+            }
+            String what = name + " on " + backend;
+            assertClose(what, goldens.get(name), hidden.get(layer), TOLERANCE);
           }
-          assertClose(name, goldens.get(name), hidden.get(layer), TOLERANCE);
         });
   }
 

@@ -16,6 +16,8 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.glance4j.kernel.Backend;
+import org.glance4j.kernel.TestBackends;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
 import org.junit.jupiter.api.DynamicTest;
@@ -39,7 +41,15 @@ class TextEncoderTest {
 
   @TestFactory
   List<DynamicTest> t5() {
-    return tests("t5_(out|hidden)_.*", TextEncoderTest::checkT5);
+    return TestBackends.all().stream()
+        .flatMap(
+            backend ->
+                tests(
+                    "t5_(out|hidden)_.*",
+                    backend + " ",
+                    (goldens, name) -> checkT5(backend, goldens, name))
+                    .stream())
+        .toList();
   }
 
   private interface Check {
@@ -47,12 +57,16 @@ class TextEncoderTest {
   }
 
   private static List<DynamicTest> tests(String names, Check check) {
+    return tests(names, "", check);
+  }
+
+  private static List<DynamicTest> tests(String names, String prefix, Check check) {
     assumeTrue(Reference.hasGoldens("flux_text"));
     List<DynamicTest> tests = new ArrayList<>();
     try (Goldens goldens = Reference.goldens("flux_text")) {
       goldens.names().stream()
           .filter(name -> name.matches(names))
-          .forEach(name -> tests.add(dynamicTest(name, () -> run(check, name))));
+          .forEach(name -> tests.add(dynamicTest(prefix + name, () -> run(check, name))));
     }
     assertFalse(tests.isEmpty());
     return tests;
@@ -83,12 +97,12 @@ class TextEncoderTest {
     }
   }
 
-  private static void checkT5(Goldens goldens, String name) {
+  private static void checkT5(Backend backend, Goldens goldens, String name) {
     Matcher layer = HIDDEN.matcher(name);
     Matcher padded = PADDED.matcher(name);
     Matcher rows = ROWS.matcher(goldens.entry().at("/tensors/" + name + "/call").asText());
     List<Tensor> hidden = new ArrayList<>();
-    try (T5Encoder encoder = openT5(ScalarType.Float)) {
+    try (T5Encoder encoder = openT5(ScalarType.Float, backend)) {
       Tensor ids;
       Tensor actual;
       if (layer.matches()) {
@@ -101,7 +115,7 @@ class TextEncoderTest {
       } else {
         assertTrue(rows.find(), "no test for " + name);
         ids = goldens.get("t5_input_ids").index_select(0, indices(rows.group(1)));
-        actual = encoder.forward(ids).index_select(1, indices(rows.group(2)));
+        actual = encoder.forward(ids).cpu().index_select(1, indices(rows.group(2)));
       }
       assertClose(name, goldens.get(name), actual, tolerance(ids.size(1)));
     }
@@ -141,13 +155,13 @@ class TextEncoderTest {
   private static Tensor t5Bf16(Goldens goldens, String name) {
     Matcher padded = PADDED.matcher(name);
     assertTrue(padded.matches());
-    try (T5Encoder encoder = openT5(ScalarType.BFloat16)) {
+    try (T5Encoder encoder = openT5(ScalarType.BFloat16, Backend.CPU)) {
       return encoder.forward(goldens.get("t5_input_ids_" + padded.group(1)));
     }
   }
 
-  private static T5Encoder openT5(ScalarType dtype) {
-    return T5Encoder.open(Reference.path("flux-tiny-random/text_encoder_2"), dtype);
+  private static T5Encoder openT5(ScalarType dtype, Backend backend) {
+    return T5Encoder.open(Reference.path("flux-tiny-random/text_encoder_2"), dtype, backend);
   }
 
   private static Tensor row(Tensor batch, String index) {
