@@ -10,7 +10,8 @@ import org.glance4j.schedule.ScheduleSpec;
 
 /**
  * The bundled model's default beside its 50 steps with CFG 3.5, whole generations in turns in one
- * process, and the ratio of the medians; the first quarter of the turns does not count.
+ * process, and the ratio of the medians. Before them {@value #WARM_UP} pictures of each are drawn,
+ * the base's in few steps, until the JVM has compiled what they run.
  *
  * <p>Arguments: THREADS TURNS, and "known" to draw eight prompts again and again, which stay
  * encoded, in place of a new one each turn.
@@ -20,6 +21,8 @@ public final class StepsComparison {
       List.of("red apple", "owl", "panda", "key", "sunflower", "rocket", "green book", "cat");
   private static final int STEPS = 50;
   private static final double CFG = 3.5;
+  private static final int WARM_UP = 300;
+  private static final int WARM_UP_STEPS = 5;
 
   private StepsComparison() {}
 
@@ -33,12 +36,14 @@ public final class StepsComparison {
     List<Double> many = new ArrayList<>();
     try (Glance preset = Glance.loadBundled(options);
         Glance base = Glance.loadBundled(options.toBuilder().preset("none").build())) {
-      for (int turn = 0; turn < turns; turn++) {
-        String prompt = PROMPTS.get(turn % PROMPTS.size()) + (known ? "" : " " + turn);
-        double ten = millis(preset, ImageRequest.builder(prompt).seed(turn).build());
-        ImageRequest.Builder request = ImageRequest.builder(prompt).seed(turn).cfg(CFG);
-        double fifty = millis(base, request.schedule(ScheduleSpec.base(STEPS)).build());
-        if (turn >= turns / 4) {
+      for (int turn = -WARM_UP; turn < turns; turn++) {
+        int number = turn + WARM_UP;
+        String prompt = PROMPTS.get(number % PROMPTS.size()) + (known ? "" : " " + number);
+        double ten = millis(preset, ImageRequest.builder(prompt).seed(number).build());
+        ImageRequest.Builder request = ImageRequest.builder(prompt).seed(number).cfg(CFG);
+        int steps = turn < 0 ? WARM_UP_STEPS : STEPS;
+        double fifty = millis(base, request.schedule(ScheduleSpec.base(steps)).build());
+        if (turn >= 0) {
           few.add(ten);
           many.add(fifty);
         }
