@@ -9,9 +9,9 @@ import org.glance4j.ImageRequest;
 import org.glance4j.schedule.ScheduleSpec;
 
 /**
- * The bundled model's default beside its 50 steps with CFG 3.5, whole generations in turns in one
- * process, and the ratio of the medians. Before them {@value #WARM_UP} pictures of each are drawn,
- * the base's in few steps, until the JVM has compiled what they run.
+ * The bundled model's default beside its 50 steps with CFG 3.5, whole generations in turns by one
+ * {@link Glance}, and the ratio of the medians. Before them {@value #WARM_UP} pictures of each are
+ * drawn, the base's in few steps, until the JVM has compiled what they run.
  *
  * <p>Arguments: THREADS TURNS, and "known" to draw eight prompts again and again, which stay
  * encoded, in place of a new one each turn.
@@ -34,15 +34,14 @@ public final class StepsComparison {
     GlanceOptions options = GlanceOptions.builder().threads(threads).build();
     List<Double> few = new ArrayList<>();
     List<Double> many = new ArrayList<>();
-    try (Glance preset = Glance.loadBundled(options);
-        Glance base = Glance.loadBundled(options.toBuilder().preset("none").build())) {
+    try (Glance glance = Glance.loadBundled(options)) {
       for (int turn = -WARM_UP; turn < turns; turn++) {
-        int number = turn + WARM_UP;
-        String prompt = PROMPTS.get(number % PROMPTS.size()) + (known ? "" : " " + number);
-        double ten = millis(preset, ImageRequest.builder(prompt).seed(number).build());
-        ImageRequest.Builder request = ImageRequest.builder(prompt).seed(number).cfg(CFG);
         int steps = turn < 0 ? WARM_UP_STEPS : STEPS;
-        double fifty = millis(base, request.schedule(ScheduleSpec.base(steps)).build());
+        double fifty =
+            millis(
+                glance,
+                request(2 * turn + 1, known).cfg(CFG).schedule(ScheduleSpec.base(steps)).build());
+        double ten = millis(glance, request(2 * turn, known).build());
         if (turn >= 0) {
           few.add(ten);
           many.add(fifty);
@@ -57,6 +56,11 @@ public final class StepsComparison {
         median(few),
         median(many),
         median(many) / median(few));
+  }
+
+  private static ImageRequest.Builder request(int number, boolean known) {
+    String prompt = PROMPTS.get(Math.floorMod(number, PROMPTS.size()));
+    return ImageRequest.builder(known ? prompt : prompt + " " + number).seed(number);
   }
 
   private static double millis(Glance glance, ImageRequest request) {
