@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -121,7 +122,7 @@ glance_status glance_matrix_create(const glance_matrix_args *args, glance_matrix
 
 void glance_matrix_destroy(glance_matrix *matrix) {
   if (matrix == nullptr) return;
-  glance::free_panels(*matrix);
+  std::free(matrix->panels);
   delete matrix;
 }
 

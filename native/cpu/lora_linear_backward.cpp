@@ -25,7 +25,7 @@ constexpr int64_t kColumnBlock = 64;
 // A matrix packed for one call. A and B change with every training step, and are small.
 struct Packed {
   glance_matrix matrix{};
-  ~Packed() { free_panels(matrix); }
+  ~Packed() { std::free(matrix.panels); }
 
   glance_status pack(const void *data, int64_t rows, int64_t columns, int64_t row_stride,
                      int64_t column_stride, glance_dtype dtype) noexcept {

@@ -11,7 +11,4 @@ int32_t panel_columns() noexcept;
 // Fills in the panels of matrix, whose rows, columns and dtype are set. args are checked.
 glance_status pack_cpu(const glance_matrix_args &args, glance_matrix &matrix) noexcept;
 
-// Frees the panels of a matrix, if it has any.
-void free_panels(glance_matrix &matrix) noexcept;
-
 }  // namespace glance

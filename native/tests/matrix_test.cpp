@@ -10,9 +10,7 @@
 #include <cstdlib>
 #include <functional>
 #include <limits>
-#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "tests/lora_problem.h"
@@ -121,89 +119,6 @@ TEST(Matrix, TakesAnyStrides) {
     ASSERT_TRUE(holds(MatrixHandle(args, values).get(), dtype, 19, 20,
                       [&](int64_t r, int64_t) { return values.get(r, 0); }));
   });
-}
-
-// A matrix of 80 to 96 KB, which shares huge pages with others, full of one value.
-class Small {
- public:
-  explicit Small(int number)
-      : rows_(1000 + number % 200), values_(GLANCE_F32, rows_, 20), value_(static_cast<float>(number)) {
-    values_.fill(value_);
-    handle_ = MatrixHandle(values_);
-  }
-  testing::AssertionResult is_whole() const {
-    return holds(handle_.get(), GLANCE_F32, rows_, 20, [&](int64_t, int64_t) { return value_; });
-  }
-
- private:
-  int64_t rows_;
-  Buffer values_;
-  float value_;
-  MatrixHandle handle_;
-};
-
-TEST(Matrix, SmallOnesSideBySideKeepTheirValues) {
-  GLANCE_CPU_ONLY();
-  std::mt19937 random(glance_test::first_seed());
-  std::vector<std::optional<Small>> all(500);
-  for (int turn = 0; turn < 3; ++turn) {
-    for (size_t i = 0; i < all.size(); ++i) {
-      if (random() % 2 == 0) all[i].reset();
-    }
-    for (size_t i = 0; i < all.size(); ++i) {
-      if (!all[i]) all[i].emplace(static_cast<int>(random() % 10000));
-    }
-    for (const auto &one : all) ASSERT_TRUE(one->is_whole());
-  }
-}
-
-TEST(Matrix, ThreadsMakeSmallOnesAtOnce) {
-  GLANCE_CPU_ONLY();
-  std::vector<std::vector<Small>> made(4);
-  std::vector<std::thread> threads;
-  for (size_t t = 0; t < made.size(); ++t) {
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < 100; ++i) {
-        const Small gone(i);
-        made[t].emplace_back(static_cast<int>(1000 * t) + i);
-      }
-    });
-  }
-  for (std::thread &thread : threads) thread.join();
-  for (const auto &of_thread : made) {
-    for (const Small &one : of_thread) ASSERT_TRUE(one.is_whole());
-  }
-}
-
-// Kilobytes of this process in memory, as Linux says; -1 elsewhere.
-long resident_kb() {
-  std::FILE *status = std::fopen("/proc/self/status", "r");
-  if (status == nullptr) return -1;
-  char line[256];
-  long kilobytes = -1;
-  while (std::fgets(line, sizeof line, status) != nullptr) {
-    if (std::sscanf(line, "VmRSS: %ld", &kilobytes) == 1) break;
-  }
-  std::fclose(status);
-  return kilobytes;
-}
-
-TEST(Matrix, MemoryOfSmallOnesIsGivenBack) {
-  GLANCE_CPU_ONLY();
-#if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "the address sanitizer keeps freed memory";
-#endif
-  const Buffer values(GLANCE_F32, 1000, 100);
-  const long before = resident_kb();
-  {
-    std::vector<MatrixHandle> many;
-    for (int i = 0; i < 250; ++i) many.emplace_back(values);
-    if (before >= 0) {
-      EXPECT_GT(resident_kb(), before + 80000);
-    }
-  }
-  // All but one block of 16 MB.
-  EXPECT_LT(resident_kb(), before + 30000);
 }
 
 TEST(MatrixOnCuda, RemembersTheCallersMemory) {
