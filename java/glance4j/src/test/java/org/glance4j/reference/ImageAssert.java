@@ -32,14 +32,10 @@ public final class ImageAssert {
 
   /** What a decoder gives, nominally in [-1, 1], in [0, 1]. */
   public static Tensor zeroToOne(Tensor decoded) {
-    return decoded.mul(new Scalar(0.5)).add(new Scalar(0.5)).clamp(zero(), one());
+    return decoded.mul(new Scalar(0.5)).add(new Scalar(0.5)).clamp(limit(0), limit(1));
   }
 
-  private static ScalarOptional zero() {
-    return new ScalarOptional(new Scalar(0));
-  }
-
-  private static ScalarOptional one() {
-    return new ScalarOptional(new Scalar(1));
+  private static ScalarOptional limit(double value) {
+    return new ScalarOptional(new Scalar(value));
   }
 }
