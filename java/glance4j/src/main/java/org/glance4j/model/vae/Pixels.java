@@ -1,7 +1,6 @@
 package org.glance4j.model.vae;
 
 import org.bytedeco.javacpp.FloatPointer;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -37,16 +36,14 @@ public final class Pixels {
    * @return [batch, height, width, channels], row by row
    */
   public static byte[] toBytes(Tensor decoded) {
-    try (PointerScope scope = new PointerScope()) {
-      Tensor rows = decoded.permute(0, 2, 3, 1).contiguous().cpu();
-      float[] values = new float[Math.toIntExact(rows.numel())];
-      new FloatPointer(rows.data_ptr_float()).get(values);
-      byte[] levels = new byte[values.length];
-      for (int i = 0; i < values.length; i++) {
-        levels[i] = level(values[i]);
-      }
-      return levels;
+    Tensor rows = decoded.permute(0, 2, 3, 1).contiguous().cpu();
+    float[] values = new float[Math.toIntExact(rows.numel())];
+    new FloatPointer(rows.data_ptr_float()).get(values);
+    byte[] levels = new byte[values.length];
+    for (int i = 0; i < values.length; i++) {
+      levels[i] = level(values[i]);
     }
+    return levels;
   }
 
   private static byte level(float value) {
