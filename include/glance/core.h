@@ -80,8 +80,14 @@ GLANCE_API void glance_let_idle_threads_sleep(void);
  */
 GLANCE_API glance_status glance_set_threads(int32_t threads);
 
-/* How many threads a call may use. */
+/* How many threads a call of the calling thread may use. */
 GLANCE_API int32_t glance_threads(void);
+
+/*
+ * Has the calling thread's calls on the CPU use it alone where alone is not 0, and returns what was
+ * set before; at first 0. For programs that keep every CPU busy with threads of their own.
+ */
+GLANCE_API int32_t glance_set_alone(int32_t alone);
 
 /*
  * Sets how many threads the OpenBLAS that this process has loaded takes for one call, whoever makes

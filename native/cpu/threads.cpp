@@ -162,6 +162,9 @@ int cpus() noexcept {
 // 0: not set.
 std::atomic<int32_t> threads_set{0};
 
+// See glance_set_alone.
+thread_local bool alone = false;
+
 }  // namespace
 
 void wait_a_turn(uint32_t turn) noexcept {
@@ -175,6 +178,7 @@ void wait_a_turn(uint32_t turn) noexcept {
 }
 
 int max_threads() noexcept {
+  if (alone) return 1;
   static const int available = cpus();
   const int set = threads_set.load(std::memory_order_relaxed);
   return set > 0 ? set : available;
@@ -218,6 +222,12 @@ glance_status glance_set_threads(int32_t threads) {
 }
 
 int32_t glance_threads(void) { return glance::max_threads(); }
+
+int32_t glance_set_alone(int32_t alone) {
+  const int32_t before = glance::alone ? 1 : 0;
+  glance::alone = alone != 0;
+  return before;
+}
 
 void glance_let_idle_threads_sleep(void) {
   setenv("OMP_WAIT_POLICY", "PASSIVE", 0);

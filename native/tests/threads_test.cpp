@@ -112,4 +112,18 @@ TEST(Threads, NumberIsSetAndChecked) {
   }
 }
 
+TEST(Threads, OneThreadCanBeLeftAlone) {
+  const glance_test::UseThreads three(3);
+  EXPECT_EQ(glance_set_alone(1), 0);
+  EXPECT_EQ(glance_threads(), 1);
+  EXPECT_EQ(glance::threads_worth(1e9, 100), 1);
+  std::thread other([] {
+    EXPECT_EQ(glance_threads(), 3);
+    EXPECT_EQ(glance::threads_worth(1e9, 100), 3);
+  });
+  other.join();
+  EXPECT_EQ(glance_set_alone(0), 1);
+  EXPECT_EQ(glance_threads(), 3);
+}
+
 }  // namespace

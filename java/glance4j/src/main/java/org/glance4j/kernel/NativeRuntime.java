@@ -121,6 +121,33 @@ public final class NativeRuntime {
     }
   }
 
+  /**
+   * Has the kernels called on this thread run on it alone until the result is closed, on this
+   * thread: for when other threads have work of their own for the CPUs.
+   */
+  public static KernelsAlone kernelsAlone() {
+    return new KernelsAlone();
+  }
+
+  /** See {@link #kernelsAlone()}. */
+  public static final class KernelsAlone implements AutoCloseable {
+    private final int before;
+
+    private KernelsAlone() {
+      before = set(1);
+    }
+
+    private static int set(int alone) {
+      return NativeLibrary.failure() == null ? Kernels.glance_set_alone(alone) : 0;
+    }
+
+    /** Gives the kernels their threads back. */
+    @Override
+    public void close() {
+      set(before);
+    }
+  }
+
   private static void setKernelThreads(int threads) {
     if (NativeLibrary.failure() == null) {
       NativeLibrary.check(Kernels.glance_set_threads(threads));

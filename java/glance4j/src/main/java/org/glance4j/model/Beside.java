@@ -8,11 +8,15 @@ import java.util.function.Supplier;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.InferenceMode;
 import org.glance4j.kernel.NativeRuntime;
+import org.glance4j.kernel.NativeRuntime.KernelsAlone;
+import org.glance4j.kernel.NativeRuntime.TorchAlone;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Work that a second thread does while the calling one goes on, where LibTorch leaves it idle: its
- * operations run on one thread (see {@link TorchThreads}) and the kernels have more. Elsewhere the
- * work is done at once. Either way it gives the same bits.
+ * operations run on one thread (see {@link TorchThreads}) and the kernels have more. Meanwhile each
+ * of the two runs its kernels by itself. Elsewhere the work is done at once. Either way it gives
+ * the same bits.
  *
  * <pre>
  * try (Beside&lt;Tensor&gt; second = Beside.start(device, () -&gt; ...)) {
@@ -28,8 +32,12 @@ public final class Beside<T> implements AutoCloseable {
 
   private final CompletableFuture<T> work;
 
-  private Beside(CompletableFuture<T> work) {
+  /** Of the calling thread; null where the work is done. */
+  private @Nullable KernelsAlone alone;
+
+  private Beside(CompletableFuture<T> work, @Nullable KernelsAlone alone) {
     this.work = work;
+    this.alone = alone;
   }
 
   /**
@@ -40,24 +48,28 @@ public final class Beside<T> implements AutoCloseable {
    */
   public static <T> Beside<T> start(Device device, Supplier<T> work) {
     if (!device.is_cpu() || !NativeRuntime.torchLeavesThreads()) {
-      return new Beside<>(CompletableFuture.completedFuture(work.get()));
+      return new Beside<>(CompletableFuture.completedFuture(work.get()), null);
     }
     boolean inferring = InferenceMode.is_enabled();
     return new Beside<>(
         CompletableFuture.supplyAsync(
             () -> {
-              try (NativeRuntime.TorchAlone alone = NativeRuntime.torchAlone();
+              try (TorchAlone torch = NativeRuntime.torchAlone();
+                  KernelsAlone kernels = NativeRuntime.kernelsAlone();
                   InferenceMode inference = new InferenceMode(inferring)) {
                 return work.get();
               }
             },
-            THREADS));
+            THREADS),
+        NativeRuntime.kernelsAlone());
   }
 
   /** What the work gave, when it is done; throws what it threw. */
   public T result() {
     try {
-      return work.join();
+      T result = work.join();
+      giveThreadsBack();
+      return result;
     } catch (CompletionException e) {
       if (e.getCause() instanceof RuntimeException thrown) {
         throw thrown;
@@ -73,6 +85,14 @@ public final class Beside<T> implements AutoCloseable {
   @Override
   public void close() {
     work.handle((result, failure) -> null).join();
+    giveThreadsBack();
+  }
+
+  private void giveThreadsBack() {
+    if (alone != null) {
+      alone.close();
+      alone = null;
+    }
   }
 
   private static Thread thread(Runnable work) {

@@ -16,6 +16,7 @@ import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.NativeRuntime;
 import org.glance4j.kernel.TwoThreads;
+import org.glance4j.kernel.jni.Kernels;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 
@@ -33,11 +34,14 @@ class BesideTest {
               () -> {
                 await(callerGoesOn, 60_000);
                 assertEquals(1, torch.get_num_threads());
+                assertEquals(1, Kernels.glance_threads());
                 assertTrue(InferenceMode.is_enabled());
                 return Thread.currentThread();
               })) {
         callerGoesOn.countDown();
+        assertEquals(1, Kernels.glance_threads());
         assertNotSame(Thread.currentThread(), beside.result());
+        assertEquals(2, Kernels.glance_threads());
       }
     }
   }
@@ -68,6 +72,7 @@ class BesideTest {
       try (Beside<Void> beside = Beside.start(new Device("cpu"), () -> fail(thrown))) {
         assertSame(thrown, assertThrows(IllegalStateException.class, beside::result));
       }
+      assertEquals(2, Kernels.glance_threads());
     }
   }
 

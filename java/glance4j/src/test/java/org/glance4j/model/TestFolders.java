@@ -15,14 +15,18 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.weights.SafetensorsFile;
 import org.glance4j.weights.SafetensorsWriter;
 import org.glance4j.weights.TensorInfo;
@@ -87,22 +91,44 @@ public final class TestFolders {
    * @param dimensions which dimension of each of them
    */
   public static void resize(Path folder, Map<String, Integer> dimensions, long size) {
-    int resized = 0;
+    Set<String> resized = new HashSet<>();
+    change(
+        folder,
+        (info, tensor) -> {
+          Integer dimension = dimensions.get(info.name());
+          if (dimension == null) {
+            return tensor;
+          }
+          resized.add(info.name());
+          long[] shape = info.sizes();
+          shape[dimension] = size;
+          return torch.zeros(shape, tensor.options());
+        });
+    assertEquals(dimensions.keySet(), resized);
+  }
+
+  /**
+   * Writes a folder's f32 tensors as f64: a model that runs in f32 converts them, to the same
+   * values.
+   */
+  public static Path widen(Path folder) {
+    change(
+        folder,
+        (info, tensor) ->
+            tensor.scalar_type().intern() == ScalarType.Float
+                ? tensor.to(ScalarType.Double)
+                : tensor);
+    return folder;
+  }
+
+  private static void change(Path folder, BiFunction<TensorInfo, Tensor, Tensor> change) {
     for (Path file : filesIn(folder, ".safetensors")) {
       ByteArrayOutputStream out = new ByteArrayOutputStream();
       try (PointerScope scope = new PointerScope();
           SafetensorsFile tensors = SafetensorsFile.open(file)) {
         Map<String, Tensor> changed = new LinkedHashMap<>();
         for (TensorInfo info : tensors.tensors().values()) {
-          Integer dimension = dimensions.get(info.name());
-          Tensor tensor = tensors.tensor(info.name());
-          if (dimension != null) {
-            long[] shape = info.sizes();
-            shape[dimension] = size;
-            tensor = torch.zeros(shape, tensor.options());
-            resized++;
-          }
-          changed.put(info.name(), tensor);
+          changed.put(info.name(), change.apply(info, tensors.tensor(info.name())));
         }
         SafetensorsWriter.write(out, changed, tensors.header().metadata());
       } catch (IOException e) {
@@ -110,7 +136,6 @@ public final class TestFolders {
       }
       write(file, out.toByteArray());
     }
-    assertEquals(dimensions.size(), resized, () -> "of " + dimensions.keySet());
   }
 
   private static void write(Path file, byte[] bytes) {

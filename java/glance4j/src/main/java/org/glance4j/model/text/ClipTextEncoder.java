@@ -26,15 +26,17 @@ import org.glance4j.weights.Weights;
 public final class ClipTextEncoder implements AutoCloseable {
   private final ClipConfig config;
   private final Weights weights;
+  private final EncoderLinears linears;
   private final Tensor tokenEmbedding;
   private final Tensor positionEmbedding;
   private final List<ClipBlock> blocks;
   private final Norm finalNorm;
   private volatile boolean closed;
 
-  private ClipTextEncoder(ClipConfig config, Weights weights) {
+  private ClipTextEncoder(ClipConfig config, Weights weights, EncoderLinears linears) {
     this.config = config;
     this.weights = weights;
+    this.linears = linears;
     String root = weights.contains("text_model.final_layer_norm.weight") ? "text_model." : "";
     String embeddings = root + "embeddings.";
     this.tokenEmbedding =
@@ -47,7 +49,7 @@ public final class ClipTextEncoder implements AutoCloseable {
     }
     this.blocks =
         IntStream.range(0, config.layers())
-            .mapToObj(i -> ClipBlock.load(weights, root + "encoder.layers." + i, config))
+            .mapToObj(i -> ClipBlock.load(weights, linears, root + "encoder.layers." + i, config))
             .toList();
     this.finalNorm =
         Norm.layer(weights, root + "final_layer_norm", config.width(), config.epsilon());
@@ -70,7 +72,7 @@ public final class ClipTextEncoder implements AutoCloseable {
    * @param backend where the encoder computes
    */
   public static ClipTextEncoder open(Path folder, ScalarType dtype, Backend backend) {
-    return open(folder, () -> Weights.open(folder, dtype, backend::place));
+    return open(folder, backend, () -> Weights.open(folder, dtype, backend::place));
   }
 
   /**
@@ -80,15 +82,17 @@ public final class ClipTextEncoder implements AutoCloseable {
    * @throws ModelFormatException as {@link #open}
    */
   public static ClipTextEncoder describe(Path folder, ScalarType dtype) {
-    return open(folder, () -> Weights.describe(folder, dtype));
+    return open(folder, Backend.TORCH, () -> Weights.describe(folder, dtype));
   }
 
-  private static ClipTextEncoder open(Path folder, Supplier<Weights> openWeights) {
+  private static ClipTextEncoder open(Path folder, Backend backend, Supplier<Weights> openWeights) {
     ClipConfig config = ClipConfig.read(ConfigFile.read(folder.resolve("config.json")));
     Weights weights = openWeights.get();
+    EncoderLinears linears = new EncoderLinears(weights, backend);
     try {
-      return new ClipTextEncoder(config, weights);
+      return new ClipTextEncoder(config, weights, linears);
     } catch (RuntimeException e) {
+      linears.close();
       weights.close();
       throw e;
     }
@@ -236,6 +240,7 @@ public final class ClipTextEncoder implements AutoCloseable {
   @Override
   public void close() {
     closed = true;
+    linears.close();
     weights.close();
   }
 }

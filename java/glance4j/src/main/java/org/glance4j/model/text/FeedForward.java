@@ -1,16 +1,19 @@
 package org.glance4j.model.text;
 
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.jspecify.annotations.Nullable;
 
 /**
  * {@code contract(activation(expand x))}, or gated: {@code contract(activation(expand x) * gate
  * x)}.
+ *
+ * @param expand with its activation, and the gate if there is one
  */
-record FeedForward(Linear expand, @Nullable Linear gate, Activation activation, Linear contract) {
+record FeedForward(Linear expand, Linear contract) {
 
   Tensor apply(Tensor x) {
-    Tensor inner = activation.apply(expand.apply(x));
-    return contract.apply(gate == null ? inner : inner.mul_(gate.apply(x)));
+    List<Tensor> inner = expand.applyAll(x);
+    Tensor activated = inner.get(0);
+    return contract.apply(inner.size() == 1 ? activated : activated.mul_(inner.get(1)));
   }
 }

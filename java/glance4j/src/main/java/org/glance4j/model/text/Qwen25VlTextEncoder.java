@@ -33,23 +33,26 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
 
   private final Qwen25VlConfig config;
   private final Weights weights;
+  private final EncoderLinears linears;
   private final Tensor tokenEmbedding;
   private final List<Qwen25VlBlock> blocks;
   private final Norm finalNorm;
   private volatile boolean closed;
 
-  private Qwen25VlTextEncoder(Qwen25VlConfig config, Weights weights, Backend backend) {
+  private Qwen25VlTextEncoder(Qwen25VlConfig config, Weights weights, EncoderLinears linears) {
     this.config = config;
     this.weights = weights;
+    this.linears = linears;
     weights.ignore(name -> !reads(name));
     boolean newer = weights.contains(ROOTS.get(0) + EMBEDDING);
     String root = ROOTS.get(newer ? 0 : 1);
     this.tokenEmbedding = weights.take(root + EMBEDDING, config.vocabulary(), config.width());
     this.blocks =
         IntStream.range(0, config.layers())
-            .mapToObj(i -> Qwen25VlBlock.load(weights, root + "layers." + i, config, backend))
+            .mapToObj(i -> Qwen25VlBlock.load(weights, linears, root + "layers." + i, config))
             .toList();
-    this.finalNorm = Norm.rms(weights, root + "norm", config.width(), config.epsilon(), backend);
+    this.finalNorm =
+        Norm.rms(weights, root + "norm", config.width(), config.epsilon(), linears.backend());
     weights.requireAllTaken();
   }
 
@@ -92,9 +95,11 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
       Path folder, Backend backend, Supplier<Weights> openWeights) {
     Qwen25VlConfig config = Qwen25VlConfig.read(ConfigFile.read(folder.resolve("config.json")));
     Weights weights = openWeights.get();
+    EncoderLinears linears = new EncoderLinears(weights, backend);
     try {
-      return new Qwen25VlTextEncoder(config, weights, backend);
+      return new Qwen25VlTextEncoder(config, weights, linears);
     } catch (RuntimeException e) {
+      linears.close();
       weights.close();
       throw e;
     }
@@ -153,6 +158,7 @@ public final class Qwen25VlTextEncoder implements AutoCloseable {
   @Override
   public void close() {
     closed = true;
+    linears.close();
     weights.close();
   }
 }

@@ -28,25 +28,32 @@ public final class T5Encoder implements AutoCloseable {
 
   private final T5Config config;
   private final Weights weights;
+  private final EncoderLinears linears;
   private final Tensor tokenEmbedding;
   private final RelativePositionBias bias;
   private final List<T5Block> blocks;
   private final Norm finalNorm;
   private volatile boolean closed;
 
-  private T5Encoder(T5Config config, Weights weights, Backend backend) {
+  private T5Encoder(T5Config config, Weights weights, EncoderLinears linears) {
     this.config = config;
     this.weights = weights;
+    this.linears = linears;
     this.tokenEmbedding = takeEmbedding(config, weights);
     this.bias =
         new RelativePositionBias(
             weights, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias", config);
     this.blocks =
         IntStream.range(0, config.layers())
-            .mapToObj(i -> T5Block.load(weights, "encoder.block." + i, config, backend))
+            .mapToObj(i -> T5Block.load(weights, linears, "encoder.block." + i, config))
             .toList();
     this.finalNorm =
-        Norm.rms(weights, "encoder.final_layer_norm", config.width(), config.epsilon(), backend);
+        Norm.rms(
+            weights,
+            "encoder.final_layer_norm",
+            config.width(),
+            config.epsilon(),
+            linears.backend());
     weights.requireAllTaken();
   }
 
@@ -92,9 +99,11 @@ public final class T5Encoder implements AutoCloseable {
   private static T5Encoder open(Path folder, Backend backend, Supplier<Weights> openWeights) {
     T5Config config = T5Config.read(ConfigFile.read(folder.resolve("config.json")));
     Weights weights = openWeights.get();
+    EncoderLinears linears = new EncoderLinears(weights, backend);
     try {
-      return new T5Encoder(config, weights, backend);
+      return new T5Encoder(config, weights, linears);
     } catch (RuntimeException e) {
+      linears.close();
       weights.close();
       throw e;
     }
@@ -151,6 +160,7 @@ public final class T5Encoder implements AutoCloseable {
   public void close() {
     closed = true;
     bias.close();
+    linears.close();
     weights.close();
   }
 }

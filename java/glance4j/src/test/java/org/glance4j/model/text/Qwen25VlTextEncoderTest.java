@@ -28,6 +28,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.TestBackends;
+import org.glance4j.model.TestFolders;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
 import org.junit.jupiter.api.BeforeAll;
@@ -48,23 +49,29 @@ class Qwen25VlTextEncoderTest {
 
   @TempDir private Path temporary;
 
+  /** The same with weights that are converted. */
+  private static Path converted = QWEN;
+
   @BeforeAll
-  static void needsTheModel() {
+  static void needsTheModel(@TempDir Path folder) {
     assumeTrue(Files.isDirectory(QWEN));
+    converted = TestFolders.widen(TestFolders.copy(QWEN, folder));
   }
 
   @TestFactory
   List<DynamicTest> hiddenStates() {
     return tests(
         (goldens, name, layer, prompt) -> {
-          for (Backend backend : TestBackends.all()) {
-            List<Tensor> hidden = new ArrayList<>();
-            try (Qwen25VlTextEncoder encoder =
-                Qwen25VlTextEncoder.open(QWEN, ScalarType.Float, backend)) {
-              encoder.forward(referenceIds(goldens, prompt), x -> hidden.add(x.clone()));
+          for (Path folder : List.of(QWEN, converted)) {
+            for (Backend backend : TestBackends.all()) {
+              List<Tensor> hidden = new ArrayList<>();
+              try (Qwen25VlTextEncoder encoder =
+                  Qwen25VlTextEncoder.open(folder, ScalarType.Float, backend)) {
+                encoder.forward(referenceIds(goldens, prompt), x -> hidden.add(x.clone()));
+              }
+              String what = "%s of %s on %s".formatted(name, folder, backend);
+              assertClose(what, goldens.get(name), hidden.get(layer), TOLERANCE);
             }
-            String what = name + " on " + backend;
-            assertClose(what, goldens.get(name), hidden.get(layer), TOLERANCE);
           }
         });
   }
@@ -74,7 +81,8 @@ class Qwen25VlTextEncoderTest {
     return tests(
         (goldens, name, layer, prompt) -> {
           List<Tensor> hidden = new ArrayList<>();
-          try (Qwen25VlTextEncoder encoder = Qwen25VlTextEncoder.open(QWEN, ScalarType.BFloat16)) {
+          try (Qwen25VlTextEncoder encoder =
+              Qwen25VlTextEncoder.open(QWEN, ScalarType.BFloat16, Backend.CPU)) {
             Tensor output =
                 encoder.forward(referenceIds(goldens, prompt), x -> hidden.add(x.clone()));
             assertEquals(ScalarType.BFloat16, output.scalar_type().intern());

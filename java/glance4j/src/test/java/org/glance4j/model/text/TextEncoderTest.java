@@ -7,9 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.bytedeco.javacpp.PointerScope;
@@ -18,10 +22,13 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.TestBackends;
+import org.glance4j.model.TestFolders;
 import org.glance4j.reference.Goldens;
 import org.glance4j.reference.Reference;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
 
 /** Both text encoders against the reference's values. */
 class TextEncoderTest {
@@ -34,26 +41,53 @@ class TextEncoderTest {
       Pattern.compile("t5_input_ids\\[\\[([\\d,]+)]]\\)\\[0]\\[:, \\[([\\d,]+)]]");
   private static final Pattern LAST = Pattern.compile("clip_last_hidden_prompt(\\d+)");
 
+  /** The reference's folders, and the same with weights that are converted. */
+  private static final Map<String, Path> MODELS = new LinkedHashMap<>();
+
+  @BeforeAll
+  static void makeModels(@TempDir Path temporary) {
+    Path model = Reference.path("flux-tiny-random");
+    assumeTrue(Files.isDirectory(model));
+    MODELS.put("mapped", model);
+    for (String encoder : List.of("text_encoder", "text_encoder_2")) {
+      Path copy = temporary.resolve(encoder);
+      assertTrue(copy.toFile().mkdir());
+      TestFolders.widen(TestFolders.copy(model.resolve(encoder), copy));
+    }
+    MODELS.put("converted", temporary);
+  }
+
   @TestFactory
   List<DynamicTest> clip() {
-    return tests("clip_(pooled|last_hidden.*|hidden.*)", TextEncoderTest::checkClip);
+    return everywhere("clip_(pooled|last_hidden.*|hidden.*)", TextEncoderTest::checkClip);
   }
 
   @TestFactory
   List<DynamicTest> t5() {
-    return TestBackends.all().stream()
-        .flatMap(
-            backend ->
-                tests(
-                    "t5_(out|hidden)_.*",
-                    backend + " ",
-                    (goldens, name) -> checkT5(backend, goldens, name))
-                    .stream())
-        .toList();
+    return everywhere("t5_(out|hidden)_.*", TextEncoderTest::checkT5);
   }
 
   private interface Check {
     void run(Goldens goldens, String name);
+  }
+
+  private interface CheckEverywhere {
+    void run(Path model, Backend backend, Goldens goldens, String name);
+  }
+
+  private static List<DynamicTest> everywhere(String names, CheckEverywhere check) {
+    List<DynamicTest> tests = new ArrayList<>();
+    MODELS.forEach(
+        (kind, model) -> {
+          for (Backend backend : TestBackends.all()) {
+            tests.addAll(
+                tests(
+                    names,
+                    backend + " " + kind + " ",
+                    (goldens, name) -> check.run(model, backend, goldens, name)));
+          }
+        });
+    return tests;
   }
 
   private static List<DynamicTest> tests(String names, Check check) {
@@ -79,13 +113,13 @@ class TextEncoderTest {
     }
   }
 
-  private static void checkClip(Goldens goldens, String name) {
+  private static void checkClip(Path model, Backend backend, Goldens goldens, String name) {
     Tensor ids = goldens.get("clip_input_ids");
     List<Tensor> hidden = new ArrayList<>();
     Matcher layer = HIDDEN.matcher(name);
     Matcher last = LAST.matcher(name);
     try (ClipTextEncoder encoder =
-        ClipTextEncoder.open(Reference.path("flux-tiny-random/text_encoder"), ScalarType.Float)) {
+        ClipTextEncoder.open(model.resolve("text_encoder"), ScalarType.Float, backend)) {
       ClipOutput output = encoder.forward(ids, x -> hidden.add(x.clone()));
       Tensor actual = output.pooled();
       if (layer.matches()) {
@@ -97,12 +131,13 @@ class TextEncoderTest {
     }
   }
 
-  private static void checkT5(Backend backend, Goldens goldens, String name) {
+  private static void checkT5(Path model, Backend backend, Goldens goldens, String name) {
     Matcher layer = HIDDEN.matcher(name);
     Matcher padded = PADDED.matcher(name);
     Matcher rows = ROWS.matcher(goldens.entry().at("/tensors/" + name + "/call").asText());
     List<Tensor> hidden = new ArrayList<>();
-    try (T5Encoder encoder = openT5(ScalarType.Float, backend)) {
+    try (T5Encoder encoder =
+        T5Encoder.open(model.resolve("text_encoder_2"), ScalarType.Float, backend)) {
       Tensor ids;
       Tensor actual;
       if (layer.matches()) {
@@ -147,7 +182,7 @@ class TextEncoderTest {
   private static Tensor clipBf16(Goldens goldens) {
     try (ClipTextEncoder encoder =
         ClipTextEncoder.open(
-            Reference.path("flux-tiny-random/text_encoder"), ScalarType.BFloat16)) {
+            Reference.path("flux-tiny-random/text_encoder"), ScalarType.BFloat16, Backend.CPU)) {
       return encoder.forward(goldens.get("clip_input_ids")).pooled();
     }
   }
@@ -155,13 +190,11 @@ class TextEncoderTest {
   private static Tensor t5Bf16(Goldens goldens, String name) {
     Matcher padded = PADDED.matcher(name);
     assertTrue(padded.matches());
-    try (T5Encoder encoder = openT5(ScalarType.BFloat16, Backend.CPU)) {
+    try (T5Encoder encoder =
+        T5Encoder.open(
+            Reference.path("flux-tiny-random/text_encoder_2"), ScalarType.BFloat16, Backend.CPU)) {
       return encoder.forward(goldens.get("t5_input_ids_" + padded.group(1)));
     }
-  }
-
-  private static T5Encoder openT5(ScalarType dtype, Backend backend) {
-    return T5Encoder.open(Reference.path("flux-tiny-random/text_encoder_2"), dtype, backend);
   }
 
   private static Tensor row(Tensor batch, String index) {
