@@ -20,6 +20,11 @@ public record AdapterMix(List<Part> parts) implements AdapterChoice {
     parts = List.copyOf(parts);
   }
 
+  /** True if one of the adapters changes the linear {@code name}. */
+  public boolean changes(String name) {
+    return parts.stream().anyMatch(part -> part.adapter().pair(name) != null);
+  }
+
   /** One adapter at its own scale. */
   public static AdapterMix of(LoraAdapter adapter) {
     return of(adapter, 1);

@@ -63,17 +63,21 @@ public abstract class DiffusionTransformer implements AutoCloseable {
   private final Weights weights;
   private final Linears linears;
   private final RopeCache ropes;
+  private final TimestepEmbedding timesteps;
   private final Trunk trunk;
   private final AtomicBoolean closed = new AtomicBoolean();
 
   /**
    * @param numbering of the model's tokens
+   * @param timesteps taken from {@code source}
    * @param trunk taken from {@code source}
    */
-  protected DiffusionTransformer(Source source, RopeCache.Numbering numbering, Trunk trunk) {
+  protected DiffusionTransformer(
+      Source source, RopeCache.Numbering numbering, TimestepEmbedding timesteps, Trunk trunk) {
     this.weights = source.weights();
     this.linears = source.linears();
     this.ropes = new RopeCache(numbering, linears.backend());
+    this.timesteps = timesteps;
     this.trunk = trunk;
   }
 
@@ -236,6 +240,7 @@ public abstract class DiffusionTransformer implements AutoCloseable {
   public final void close() {
     if (closed.compareAndSet(false, true)) {
       ropes.close();
+      timesteps.close();
       linears.close();
       weights.close();
     }

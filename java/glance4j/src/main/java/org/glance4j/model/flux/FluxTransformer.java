@@ -52,7 +52,11 @@ public final class FluxTransformer extends DiffusionTransformer {
       TimeTextEmbedding timeTextEmbedding,
       AdaLnLinears adaLnLinears,
       Trunk trunk) {
-    super(source, (text, size) -> FluxRope.of(text, size, config.ropeAxes()), trunk);
+    super(
+        source,
+        (text, size) -> FluxRope.of(text, size, config.ropeAxes()),
+        timeTextEmbedding.timestep(),
+        trunk);
     this.config = config;
     this.contextEmbedder = contextEmbedder;
     this.timeTextEmbedding = timeTextEmbedding;
@@ -195,8 +199,8 @@ public final class FluxTransformer extends DiffusionTransformer {
    * Computes what the adaptive layer norms make of some samples at any number of timesteps each.
    * {@link Modulation#rows} then takes out those of one step.
    *
-   * @param timesteps sigma of each row, shape [rows]: the first timestep of each sample, then the
-   *     second ones, and so on
+   * @param timesteps sigma of each row, f32 [rows], here or on the CPU: the first timestep of each
+   *     sample, then the second ones, and so on
    * @param guidance the distilled guidance of each sample, shape [samples]; null exactly if the
    *     model has no such input
    * @param pooled the pooled text vector of each sample, shape [samples, pooledDim]

@@ -9,6 +9,7 @@ import org.glance4j.model.Linears;
 import org.glance4j.model.Probe;
 import org.glance4j.model.dit.EmbeddingMlp;
 import org.glance4j.model.dit.Sinusoids;
+import org.glance4j.model.dit.TimestepEmbedding;
 import org.glance4j.weights.Weights;
 import org.jspecify.annotations.Nullable;
 
@@ -20,30 +21,30 @@ final class TimeTextEmbedding {
   private static final double INPUT_SCALE = 1000;
 
   private final Tensor frequencies;
-  private final EmbeddingMlp timestep;
+  private final ScalarType dtype;
+  private final TimestepEmbedding timestep;
   private final @Nullable EmbeddingMlp guidance;
   private final EmbeddingMlp text;
 
-  private TimeTextEmbedding(
-      Tensor frequencies,
-      EmbeddingMlp timestep,
-      @Nullable EmbeddingMlp guidance,
-      EmbeddingMlp text) {
-    this.frequencies = frequencies;
-    this.timestep = timestep;
-    this.guidance = guidance;
-    this.text = text;
+  private TimeTextEmbedding(FluxConfig config, Linears linears, Weights weights) {
+    long width = config.width();
+    this.frequencies = Sinusoids.keepFrequencies(weights, ScalarType.Float);
+    this.dtype = weights.dtype();
+    this.timestep = TimestepEmbedding.take(linears, NAME, width, this::sinusoids);
+    this.guidance =
+        config.guidanceEmbeds()
+            ? EmbeddingMlp.take(linears, NAME + ".guidance_embedder", Sinusoids.WIDTH, width)
+            : null;
+    this.text = EmbeddingMlp.take(linears, NAME + ".text_embedder", config.pooledDim(), width);
   }
 
   static TimeTextEmbedding take(FluxConfig config, Linears linears, Weights weights) {
-    long width = config.width();
-    return new TimeTextEmbedding(
-        Sinusoids.keepFrequencies(weights, ScalarType.Float),
-        EmbeddingMlp.take(linears, NAME + ".timestep_embedder", Sinusoids.WIDTH, width),
-        config.guidanceEmbeds()
-            ? EmbeddingMlp.take(linears, NAME + ".guidance_embedder", Sinusoids.WIDTH, width)
-            : null,
-        EmbeddingMlp.take(linears, NAME + ".text_embedder", config.pooledDim(), width));
+    return new TimeTextEmbedding(config, linears, weights);
+  }
+
+  /** The timestep's part. */
+  TimestepEmbedding timestep() {
+    return timestep;
   }
 
   /**
@@ -57,12 +58,13 @@ final class TimeTextEmbedding {
    */
   Tensor forward(
       Tensor timesteps, @Nullable Tensor guidances, Tensor pooled, AdapterChoice mix, Probe probe) {
-    ScalarType dtype = pooled.scalar_type();
-    Tensor time = timestep.forward(sinusoids(timesteps, dtype, probe), mix);
+    Tensor time = timestep.forward(timesteps, mix, probe);
     probe.see(NAME, "timestep_embedder", () -> time);
     Tensor sum = time.unflatten(0, -1, pooled.size(0));
     if (guidance != null && guidances != null) {
-      Tensor guided = guidance.forward(sinusoids(guidances, dtype, probe), mix);
+      Tensor waves = sinusoids(guidances);
+      probe.see(NAME, "time_proj", () -> waves);
+      Tensor guided = guidance.forward(waves, mix);
       probe.see(NAME, "guidance_embedder", () -> guided);
       sum = sum.add(guided);
     }
@@ -72,11 +74,9 @@ final class TimeTextEmbedding {
   }
 
   /** cos and sin of {@code 1000 x} times each frequency: shape [rows] to [rows, 256]. */
-  private Tensor sinusoids(Tensor x, ScalarType dtype, Probe probe) {
+  private Tensor sinusoids(Tensor x) {
     // The product is rounded to the model's type, as in the reference.
     Tensor scaled = x.to(dtype).mul(new Scalar(INPUT_SCALE)).to(ScalarType.Float);
-    Tensor result = Sinusoids.of(torch.outer(scaled, frequencies), dtype);
-    probe.see(NAME, "time_proj", () -> result);
-    return result;
+    return Sinusoids.of(torch.outer(scaled, frequencies), dtype);
   }
 }

@@ -23,6 +23,7 @@ import org.glance4j.model.dit.Modulation;
 import org.glance4j.model.dit.Pass;
 import org.glance4j.model.dit.Rope;
 import org.glance4j.model.dit.TextPadding;
+import org.glance4j.model.dit.TimestepEmbedding;
 import org.glance4j.model.dit.Trunk;
 import org.glance4j.weights.Weights;
 import org.jspecify.annotations.Nullable;
@@ -65,7 +66,7 @@ public final class QwenTransformer extends DiffusionTransformer {
   private final QwenConfig config;
   private final Tensor textNorm;
   private final LoraLinears textIn;
-  private final QwenTimestepEmbedding timestepEmbedding;
+  private final TimestepEmbedding timestepEmbedding;
   private final AdaLnLinears adaLnLinears;
 
   private QwenTransformer(
@@ -73,10 +74,14 @@ public final class QwenTransformer extends DiffusionTransformer {
       Source source,
       Tensor textNorm,
       LoraLinears textIn,
-      QwenTimestepEmbedding timestepEmbedding,
+      TimestepEmbedding timestepEmbedding,
       AdaLnLinears adaLnLinears,
       Trunk trunk) {
-    super(source, (text, size) -> QwenRope.of(text, size, config.ropeAxes()), trunk);
+    super(
+        source,
+        (text, size) -> QwenRope.of(text, size, config.ropeAxes()),
+        timestepEmbedding,
+        trunk);
     this.config = config;
     this.textNorm = textNorm;
     this.textIn = textIn;
@@ -93,7 +98,7 @@ public final class QwenTransformer extends DiffusionTransformer {
         source,
         weights.take("txt_norm.weight", config.contextDim()),
         linears.linear(NAMES.text(), config.contextDim(), width),
-        QwenTimestepEmbedding.take(config, linears, weights),
+        QwenTimesteps.take(config, linears, weights),
         AdaLnLinears.take(linears, width, BLOCK_NAMES.modulation(config.layers(), width)),
         Trunk.take(linears, NAMES, config.inChannels(), width, () -> blocks(config, source)));
   }
@@ -234,7 +239,7 @@ public final class QwenTransformer extends DiffusionTransformer {
    * Computes what the adaptive layer norms make of any number of timesteps. {@link Modulation#rows}
    * then takes out those of one step.
    *
-   * @param timesteps sigma of each row, shape [rows]
+   * @param timesteps sigma of each row, f32 [rows], here or on the CPU
    */
   public Modulation modulation(Tensor timesteps, AdapterChoice mix) {
     return modulation(timesteps, mix, Probe.NONE);
@@ -243,6 +248,8 @@ public final class QwenTransformer extends DiffusionTransformer {
   private Modulation modulation(Tensor timesteps, AdapterChoice mix, Probe probe) {
     requireOpen();
     requireShape("timesteps", timesteps, -1);
-    return adaLnLinears.forward(timestepEmbedding.forward(timesteps, mix, probe), mix);
+    Tensor embedding = timestepEmbedding.forward(timesteps, mix, probe);
+    probe.see(QwenTimesteps.NAME, "", () -> embedding);
+    return adaLnLinears.forward(embedding, mix);
   }
 }
