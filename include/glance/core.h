@@ -72,11 +72,11 @@ GLANCE_API const char *glance_last_error(void);
 GLANCE_API void glance_let_idle_threads_sleep(void);
 
 /*
- * Sets how many threads one call on the CPU may use, for the whole process; 1 to 256. The default
- * is the number of CPUs this process may run on. The library's threads wait for the next call for
- * a millisecond, giving way to any other thread that wants their CPU, and then sleep. Of calls at
- * the same time one has them, the others use their caller's thread alone. No result depends on this
- * number.
+ * Sets how many threads one call on the CPU may use, for the whole process but for threads that
+ * glance_set_alone leaves alone; 1 to 256. The default is the number of CPUs this process may run
+ * on. The library's threads wait for the next call for a millisecond, giving way to any other thread
+ * that wants their CPU, and then sleep. Of calls at the same time one has them, the others use their
+ * caller's thread alone. No result depends on this number.
  */
 GLANCE_API glance_status glance_set_threads(int32_t threads);
 

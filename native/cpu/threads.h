@@ -5,7 +5,7 @@
 
 namespace glance {
 
-// How many threads a call may use; see glance_set_threads.
+// How many threads a call may use; see glance_set_threads and glance_set_alone.
 int max_threads() noexcept;
 
 // How many threads are worth starting for so many multiplications and additions in so many parts

@@ -25,6 +25,7 @@ static void test_core(void) {
   expect(glance_abi_version() == GLANCE_ABI_VERSION, "header and library have one ABI version");
   expect(strncmp(glance_cpu_features(), "baseline", 8) == 0, "baseline is always there");
   expect(glance_set_threads(1) == GLANCE_OK && glance_threads() == 1, "threads can be set");
+  expect(glance_set_alone(1) == 0 && glance_set_alone(0) == 1, "a thread can be left alone");
   glance_let_idle_threads_sleep();
   expect(glance_set_openblas_threads(1) == 0, "this program has no OpenBLAS");
   expect(getenv("OMP_WAIT_POLICY") != NULL, "idle threads are let sleep");

@@ -71,9 +71,7 @@ public final class NativeRuntime {
   /** True where LibTorch's operations on this thread leave threads idle that the kernels have. */
   public static boolean torchLeavesThreads() {
     initialize();
-    return torch.get_num_threads() == 1
-        && NativeLibrary.failure() == null
-        && Kernels.glance_threads() > 1;
+    return torch.get_num_threads() == 1 && kernelThreads() > 1;
   }
 
   /** See {@link #torchAlone()}. */
@@ -119,6 +117,11 @@ public final class NativeRuntime {
       torch.set_num_threads(before);
       closed();
     }
+  }
+
+  /** How many threads a kernel called on this thread may use. */
+  public static int kernelThreads() {
+    return NativeLibrary.failure() == null ? Kernels.glance_threads() : 1;
   }
 
   /**

@@ -14,9 +14,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Work that a second thread does while the calling one goes on, where LibTorch leaves it idle: its
- * operations run on one thread (see {@link TorchThreads}) and the kernels have more. Meanwhile each
- * of the two runs its kernels by itself. Elsewhere the work is done at once. Either way it gives
- * the same bits.
+ * operations run on one thread (see {@link TorchThreads}) and the kernels have more. Its kernels
+ * run on it alone, and so do the calling thread's if there are two CPUs: a third thread would take
+ * one from them. Elsewhere the work is done at once. Either way it gives the same bits.
  *
  * <pre>
  * try (Beside&lt;Tensor&gt; second = Beside.start(device, () -&gt; ...)) {
@@ -32,7 +32,7 @@ public final class Beside<T> implements AutoCloseable {
 
   private final CompletableFuture<T> work;
 
-  /** Of the calling thread; null where the work is done. */
+  /** Of the calling thread; null where that has its threads. */
   private @Nullable KernelsAlone alone;
 
   private Beside(CompletableFuture<T> work, @Nullable KernelsAlone alone) {
@@ -51,7 +51,7 @@ public final class Beside<T> implements AutoCloseable {
       return new Beside<>(CompletableFuture.completedFuture(work.get()), null);
     }
     boolean inferring = InferenceMode.is_enabled();
-    return new Beside<>(
+    CompletableFuture<T> started =
         CompletableFuture.supplyAsync(
             () -> {
               try (TorchAlone torch = NativeRuntime.torchAlone();
@@ -60,8 +60,9 @@ public final class Beside<T> implements AutoCloseable {
                 return work.get();
               }
             },
-            THREADS),
-        NativeRuntime.kernelsAlone());
+            THREADS);
+    boolean two = NativeRuntime.kernelThreads() == 2;
+    return new Beside<>(started, two ? NativeRuntime.kernelsAlone() : null);
   }
 
   /** What the work gave, when it is done; throws what it threw. */

@@ -7,8 +7,7 @@ import org.glance4j.kernel.Backend;
  * How a model is opened.
  *
  * @param dtype of the text encoders and the transformer
- * @param backend what transformer and VAE run on; the text encoders are plain LibTorch, on the same
- *     device
+ * @param backend what all parts run on
  * @param resident true to keep all parts in memory, false to let text encoders and transformer take
  *     turns
  */

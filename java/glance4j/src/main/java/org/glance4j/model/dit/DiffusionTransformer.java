@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Results belong to the caller's {@link org.bytedeco.javacpp.PointerScope}. Gradients are
  * recorded on {@link Backend#TORCH}, and by a model opened for training, unless the caller turned
- * them off. Stateless and thread-safe, but nothing may run when {@link #close()} is called.
+ * them off. Thread-safe, but nothing may run when {@link #close()} is called.
  */
 public abstract class DiffusionTransformer implements AutoCloseable {
   /**
@@ -69,7 +69,7 @@ public abstract class DiffusionTransformer implements AutoCloseable {
 
   /**
    * @param numbering of the model's tokens
-   * @param timesteps taken from {@code source}
+   * @param timesteps taken from {@code source}; closed with this model
    * @param trunk taken from {@code source}
    */
   protected DiffusionTransformer(

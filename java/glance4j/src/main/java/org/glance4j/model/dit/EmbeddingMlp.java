@@ -7,7 +7,11 @@ import org.glance4j.lora.AdapterMix;
 import org.glance4j.model.Linears;
 import org.glance4j.model.LoraLinears;
 
-/** Two linears with a SiLU between them, which embed one input of the conditioning vector. */
+/**
+ * Two linears with a SiLU between them, which embed one input of the conditioning vector.
+ *
+ * @param name what adapters call both, less {@code .linear_1} and {@code .linear_2}
+ */
 public record EmbeddingMlp(String name, LoraLinears first, LoraLinears second) {
   private static final String FIRST = ".linear_1";
   private static final String SECOND = ".linear_2";

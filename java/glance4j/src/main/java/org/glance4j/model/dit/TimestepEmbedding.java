@@ -1,6 +1,5 @@
 package org.glance4j.model.dit;
 
-import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
@@ -22,8 +21,10 @@ import org.glance4j.model.Probe;
  * came of the schedules used last is kept, for generations use the same ones again. Thread-safe.
  */
 public final class TimestepEmbedding implements AutoCloseable {
-  /** 50 steps with CFG take 1.2 MB at FLUX.1's size. */
   private static final int SCHEDULES = 8;
+
+  /** 50 steps with CFG and some more; they take 1.6 MB at FLUX.1's size. */
+  private static final int MOST_ROWS = 128;
 
   private final Backend backend;
   private final String module;
@@ -45,8 +46,7 @@ public final class TimestepEmbedding implements AutoCloseable {
    * Takes {@code MODULE.timestep_embedder}.
    *
    * @param width of the result
-   * @param sinusoids of timesteps where the model computes: shape [rows] to [rows, {@value
-   *     Sinusoids#WIDTH}]
+   * @param sinusoids of timesteps: shape [rows] to [rows, {@value Sinusoids#WIDTH}]
    */
   public static TimestepEmbedding take(
       Linears linears, String module, long width, UnaryOperator<Tensor> sinusoids) {
@@ -58,28 +58,29 @@ public final class TimestepEmbedding implements AutoCloseable {
   /**
    * Embeds.
    *
-   * @param timesteps sigma of each row, f32 [rows], here or on the CPU
-   * @return shape [rows, width], of the caller's scope
+   * @param timesteps sigma of each row, f32 [rows]
+   * @return shape [rows, width], of the caller's scope; not to be written to
    */
   public Tensor forward(Tensor timesteps, AdapterChoice mix, Probe probe) {
-    return probe == Probe.NONE && isKept(timesteps, mix)
-        ? kept(timesteps, mix)
+    return probe == Probe.NONE && mayKeep(timesteps, mix)
+        ? lookUp(timesteps, mix)
         : embed(timesteps, mix, probe);
   }
 
   /**
    * False where the next generation might want something else: gradients, or the values that
-   * adapters have then.
+   * adapters have then. Not on CUDA, where reading the timesteps would wait for the device, and
+   * another stream might read what is kept too early.
    */
-  private boolean isKept(Tensor timesteps, AdapterChoice mix) {
-    return timesteps.device().is_cpu()
-        && timesteps.scalar_type().intern() == ScalarType.Float
+  private boolean mayKeep(Tensor timesteps, AdapterChoice mix) {
+    return backend != Backend.CUDA
+        && timesteps.numel() <= MOST_ROWS
         && !GradMode.is_enabled()
         && mix instanceof AdapterMix adapters
         && mlp.isLeftAloneBy(adapters);
   }
 
-  private synchronized Tensor kept(Tensor timesteps, AdapterChoice mix) {
+  private synchronized Tensor lookUp(Tensor timesteps, AdapterChoice mix) {
     List<Float> key = values(timesteps);
     Tensor known = kept.get(key);
     if (known == null) {
@@ -99,11 +100,8 @@ public final class TimestepEmbedding implements AutoCloseable {
 
   private static List<Float> values(Tensor timesteps) {
     float[] values = new float[Math.toIntExact(timesteps.numel())];
-    Tensor contiguous = timesteps.contiguous();
-    try {
-      contiguous.data_ptr_float().get(values);
-    } finally {
-      Reference.reachabilityFence(contiguous);
+    try (PointerScope temporaries = new PointerScope()) {
+      timesteps.to(ScalarType.Float).contiguous().data_ptr_float().get(values);
     }
     List<Float> list = new ArrayList<>(values.length);
     for (float value : values) {
@@ -113,7 +111,7 @@ public final class TimestepEmbedding implements AutoCloseable {
   }
 
   private Tensor embed(Tensor timesteps, AdapterChoice mix, Probe probe) {
-    Tensor waves = sinusoids.apply(backend.place(timesteps));
+    Tensor waves = sinusoids.apply(timesteps);
     probe.see(module, "time_proj", () -> waves);
     return mlp.forward(waves, mix);
   }

@@ -56,7 +56,7 @@ final class FluxDenoiser extends ScheduledDenoiser {
 
     @Override
     public Modulation modulation(Tensor timesteps, AdapterMix mix) {
-      return transformer.modulation(timesteps, guidances(), pooled, mix);
+      return transformer.modulation(transformer.place(timesteps), guidances(), pooled, mix);
     }
 
     private @Nullable Tensor guidances() {

@@ -71,7 +71,7 @@ public final class FluxTransformer extends DiffusionTransformer {
         config,
         source,
         linears.linear(NAMES.text(), config.contextDim(), width),
-        TimeTextEmbedding.take(config, linears, weights),
+        new TimeTextEmbedding(config, linears, weights),
         AdaLnLinears.take(linears, width, FluxBlocks.modulation(config)),
         Trunk.take(
             linears,
@@ -199,8 +199,8 @@ public final class FluxTransformer extends DiffusionTransformer {
    * Computes what the adaptive layer norms make of some samples at any number of timesteps each.
    * {@link Modulation#rows} then takes out those of one step.
    *
-   * @param timesteps sigma of each row, f32 [rows], here or on the CPU: the first timestep of each
-   *     sample, then the second ones, and so on
+   * @param timesteps sigma of each row, shape [rows]: the first timestep of each sample, then the
+   *     second ones, and so on
    * @param guidance the distilled guidance of each sample, shape [samples]; null exactly if the
    *     model has no such input
    * @param pooled the pooled text vector of each sample, shape [samples, pooledDim]

@@ -26,7 +26,8 @@ final class TimeTextEmbedding {
   private final @Nullable EmbeddingMlp guidance;
   private final EmbeddingMlp text;
 
-  private TimeTextEmbedding(FluxConfig config, Linears linears, Weights weights) {
+  /** Takes its linears. */
+  TimeTextEmbedding(FluxConfig config, Linears linears, Weights weights) {
     long width = config.width();
     this.frequencies = Sinusoids.keepFrequencies(weights, ScalarType.Float);
     this.dtype = weights.dtype();
@@ -36,10 +37,6 @@ final class TimeTextEmbedding {
             ? EmbeddingMlp.take(linears, NAME + ".guidance_embedder", Sinusoids.WIDTH, width)
             : null;
     this.text = EmbeddingMlp.take(linears, NAME + ".text_embedder", config.pooledDim(), width);
-  }
-
-  static TimeTextEmbedding take(FluxConfig config, Linears linears, Weights weights) {
-    return new TimeTextEmbedding(config, linears, weights);
   }
 
   /** The timestep's part. */

@@ -73,7 +73,7 @@ final class QwenDenoiser extends ScheduledDenoiser {
 
     @Override
     public Modulation modulation(Tensor timesteps, AdapterMix mix) {
-      return transformer.modulation(timesteps, mix);
+      return transformer.modulation(transformer.place(timesteps), mix);
     }
 
     @Override

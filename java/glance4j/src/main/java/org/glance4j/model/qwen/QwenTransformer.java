@@ -239,7 +239,7 @@ public final class QwenTransformer extends DiffusionTransformer {
    * Computes what the adaptive layer norms make of any number of timesteps. {@link Modulation#rows}
    * then takes out those of one step.
    *
-   * @param timesteps sigma of each row, f32 [rows], here or on the CPU
+   * @param timesteps sigma of each row, shape [rows]
    */
   public Modulation modulation(Tensor timesteps, AdapterChoice mix) {
     return modulation(timesteps, mix, Probe.NONE);

@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.NativeLoadException;
 import org.glance4j.kernel.Backend;
 import org.glance4j.weights.ConfigFile;
 import org.glance4j.weights.Weights;
@@ -70,9 +71,11 @@ public final class ClipTextEncoder implements AutoCloseable {
    * As {@link #open(Path, ScalarType)}.
    *
    * @param backend where the encoder computes
+   * @throws NativeLoadException if the backend cannot run on this machine
    */
   public static ClipTextEncoder open(Path folder, ScalarType dtype, Backend backend) {
-    return open(folder, backend, () -> Weights.open(folder, dtype, backend::place));
+    Backend resolved = backend.resolve();
+    return open(folder, resolved, () -> Weights.open(folder, dtype, resolved::place));
   }
 
   /**

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.glance4j.kernel.LoraMatmul;
 import org.glance4j.kernel.PackedMatrix;
@@ -51,11 +52,15 @@ sealed interface Linear {
   record Packed(LoraMatmul matmul, List<PackedMatrix> weights, List<Part> parts) implements Linear {
     @Override
     public List<Tensor> applyAll(Tensor x) {
-      Tensor rows = x.is_contiguous() ? x : x.contiguous();
+      // The kernel reads evenly spaced rows.
+      Tensor rows = x.contiguous();
+      TensorOptions options = x.options();
+      long[] shape = x.sizes().vec().get();
       List<Tensor> results = new ArrayList<>(parts.size());
       List<LoraMatmul.Linear> linears = new ArrayList<>(parts.size());
       for (int i = 0; i < parts.size(); i++) {
-        Tensor y = torch.empty(shape(x, weights.get(i).rows()), x.options(), null);
+        shape[shape.length - 1] = weights.get(i).rows();
+        Tensor y = torch.empty(shape, options, null);
         results.add(y);
         linears.add(linear(weights.get(i), parts.get(i), y));
       }
@@ -72,15 +77,6 @@ sealed interface Linear {
       LoraMatmul.Activation fused =
           part.isFused() ? LoraMatmul.Activation.GELU_TANH : LoraMatmul.Activation.NONE;
       return new LoraMatmul.Linear(weight, part.bias(), y, fused, null);
-    }
-
-    private static long[] shape(Tensor x, long out) {
-      long[] shape = new long[Math.toIntExact(x.dim())];
-      for (int d = 0; d < shape.length - 1; d++) {
-        shape[d] = x.size(d);
-      }
-      shape[shape.length - 1] = out;
-      return shape;
     }
   }
 

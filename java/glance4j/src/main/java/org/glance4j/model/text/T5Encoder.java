@@ -11,6 +11,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.glance4j.ModelFormatException;
+import org.glance4j.NativeLoadException;
 import org.glance4j.kernel.Backend;
 import org.glance4j.weights.ConfigFile;
 import org.glance4j.weights.Weights;
@@ -81,9 +82,11 @@ public final class T5Encoder implements AutoCloseable {
    * As {@link #open(Path, ScalarType)}.
    *
    * @param backend where the encoder computes
+   * @throws NativeLoadException if the backend cannot run on this machine
    */
   public static T5Encoder open(Path folder, ScalarType dtype, Backend backend) {
-    return open(folder, backend, () -> Weights.open(folder, dtype, backend::place));
+    Backend resolved = backend.resolve();
+    return open(folder, resolved, () -> Weights.open(folder, dtype, resolved::place));
   }
 
   /**

@@ -27,6 +27,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** The linears of text encoders on the kernels against LibTorch's in f64. */
@@ -85,10 +86,11 @@ class EncoderLinearsTest {
         IN, Named.withBias("a", OUT).then(activation), Named.withoutBias("b", 2 * OUT));
   }
 
-  @Test
-  void mappedWeightsStayInTheFile() {
-    writeWeights(ScalarType.Float);
-    try (Weights weights = Weights.open(folder, ScalarType.Float);
+  @ParameterizedTest
+  @CsvSource({"Float, Float", "Double, BFloat16"})
+  void othersAreLibTorchs(ScalarType file, ScalarType model) {
+    writeWeights(file);
+    try (Weights weights = Weights.open(folder, model);
         EncoderLinears linears = new EncoderLinears(weights, Backend.CPU)) {
       assertInstanceOf(Linear.Torch.class, linears.take(IN, Named.withBias("a", OUT)));
     }
