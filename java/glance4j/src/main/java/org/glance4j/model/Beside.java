@@ -15,8 +15,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * Work that a second thread does while the calling one goes on, where LibTorch leaves it idle: its
  * operations run on one thread (see {@link TorchThreads}) and the kernels have more. Its kernels
- * run on it alone, and so do the calling thread's if there are two CPUs: a third thread would take
- * one from them. Elsewhere the work is done at once. Either way it gives the same bits.
+ * run on it alone, and so do the calling thread's if the kernels have two threads: a third would
+ * take its CPU from one of the two. Elsewhere the work is done at once. Either way it gives the
+ * same bits.
  *
  * <pre>
  * try (Beside&lt;Tensor&gt; second = Beside.start(device, () -&gt; ...)) {

@@ -12,13 +12,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Takes a text encoder's linears from its weights. On {@link Backend#CPU} those whose weights were
- * converted to f32 run on the kernels, whose packed form takes the place of that copy. All others
- * are LibTorch's: those that lie in the mapped file take no memory there, and for bf16 it has AMX
- * where the CPU does.
- *
- * <p>Measured, two cores with AVX-512, November 2026, time of LibTorch / the kernels: 1.04 to 1.3
- * at T5-XXL's shapes with 512 tokens, 1.6 and 1.75 at CLIP-L's, 1.3 to 4.3 at the bundled model's,
- * where q, k and v in one call save more.
+ * converted to f32 run on the kernels, whose packed form takes the place of that copy; LibTorch's
+ * products of one take 1.04 to 4 times as long, longest of few rows. All others are LibTorch's:
+ * those that lie in the mapped file take no memory there, and bf16 it can compute with instructions
+ * (AMX) that the kernels do not use.
  *
  * <p>Filled by one thread while an encoder is built; after that only closed.
  */
