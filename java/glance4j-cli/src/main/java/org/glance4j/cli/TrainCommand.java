@@ -2,16 +2,16 @@ package org.glance4j.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.OptionalLong;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import org.glance4j.HostMemory;
+import org.glance4j.evaluate.Prompts;
 import org.glance4j.train.OneSampleTrainer;
 import org.glance4j.train.TrainingRecipe;
 import org.glance4j.train.TrainingResult;
@@ -50,6 +50,14 @@ final class TrainCommand implements Callable<Integer> {
       paramLabel = "FILE",
       description = "More captions, one a line; for targets other than flow.")
   @Nullable Path captionFile;
+
+  @Option(
+      names = "--validation-caption",
+      paramLabel = "TEXT",
+      description =
+          "A caption that is not trained on: the adapters that serve it best during the training"
+              + " are kept, not the last ones. Repeatable.")
+  List<String> validationCaptions = new ArrayList<>();
 
   @Option(
       names = {"-o", "--out"},
@@ -114,13 +122,13 @@ final class TrainCommand implements Callable<Integer> {
     }
   }
 
-  private OneSampleTrainer trainer(TrainingRecipe recipe, TrainingProgress progress)
-      throws IOException {
+  private OneSampleTrainer trainer(TrainingRecipe recipe, TrainingProgress progress) {
     OneSampleTrainer.Builder builder =
         OneSampleTrainer.builder()
             .model(run.model)
             .recipe(recipe)
             .output(output)
+            .validationCaptions(validationCaptions)
             .dtype(run.dtype)
             .backend(run.backend)
             .threads(run.threads)
@@ -130,7 +138,7 @@ final class TrainCommand implements Callable<Integer> {
             .listener(progress);
     List<String> all = new ArrayList<>(captions);
     if (captionFile != null) {
-      all.addAll(lines(captionFile));
+      all.addAll(Prompts.read(captionFile));
     }
     if (recipe.target() == TrainingTarget.FLOW && all.size() > 1) {
       throw new IllegalArgumentException(
@@ -140,13 +148,6 @@ final class TrainCommand implements Callable<Integer> {
       return builder.captions(all).build();
     }
     return builder.sample(image, all.get(0)).build();
-  }
-
-  private static List<String> lines(Path file) throws IOException {
-    return Files.readAllLines(file, StandardCharsets.UTF_8).stream()
-        .map(String::strip)
-        .filter(line -> !line.isEmpty() && !line.startsWith("#"))
-        .toList();
   }
 
   private static String free(OptionalLong bytes) {
@@ -164,6 +165,11 @@ final class TrainCommand implements Callable<Integer> {
     out.println(result.lossCurve());
     out.flush();
     PrintWriter err = spec.commandLine().getErr();
+    if (!validationCaptions.isEmpty()) {
+      new TreeMap<>(result.keptSteps())
+          .forEach(
+              (phase, steps) -> err.printf("%s: kept what it was after %d steps%n", phase, steps));
+    }
     err.printf(Locale.ROOT, "trained in %.1f s", result.seconds());
     result
         .peakMemoryBytes()

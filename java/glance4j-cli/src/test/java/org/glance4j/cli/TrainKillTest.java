@@ -69,6 +69,7 @@ class TrainKillTest {
         "train",
         "--target=chord",
         "--caption=red apple",
+        "--validation-caption=ghost",
         "--steps=40",
         "--batch=1",
         "--noises=1",

@@ -6,7 +6,6 @@ import java.util.List;
 import java.util.Objects;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
-import org.bytedeco.pytorch.Tensor;
 import org.glance4j.kernel.Backend;
 import org.glance4j.kernel.FlowStep;
 import org.glance4j.model.Conditioning;
@@ -29,6 +28,11 @@ final class Lessons implements AutoCloseable {
   /** Which share of its steps an on-policy training begins with plain chords. */
   private static final double OFF_POLICY_SHARE = 1.0 / 3;
 
+  /** Where the seeds of the paths are drawn, far from those of the training's steps. */
+  private static final int TAUGHT = Integer.MAX_VALUE;
+
+  private static final int UNSEEN = Integer.MAX_VALUE - 1;
+
   private final ImageModel model;
   private final OneSampleTrainer trainer;
   private final TrainingRecipe recipe;
@@ -39,10 +43,15 @@ final class Lessons implements AutoCloseable {
   private final List<Conditioning> encoded = new ArrayList<>();
   private final @Nullable Conditioning negative;
   private final @Nullable PictureLatents picture;
-  private final List<TeacherPath> paths = new ArrayList<>();
 
-  /** Where the student begins its phase, on each path. */
-  private final List<Tensor> starts = new ArrayList<>();
+  /** Beside the paths that are learnt from. */
+  private final StudentPaths taught;
+
+  /** Beside those of captions that are not. */
+  private final StudentPaths validation;
+
+  private final int pathsToWalk;
+  private int pathsWalked;
 
   Lessons(
       ImageModel model,
@@ -60,56 +69,62 @@ final class Lessons implements AutoCloseable {
     try (PointerScope scope = new PointerScope();
         NoGradGuard noGrad = new NoGradGuard()) {
       trainer.captions().forEach(caption -> encoded.add(encode(caption)));
+      trainer.validationCaptions().forEach(caption -> encoded.add(encode(caption)));
       negative = recipe.cfg() > 1 ? encode(model.emptyPrompt()) : null;
       if (negative != null) {
         encoded.add(negative);
       }
       picture = pixels == null ? null : model.encode(TrainingPicture.pixels(pixels));
     }
-    if (picture == null) {
-      walkPaths();
-    }
+    int seen = trainer.captions().size();
+    int unseen = trainer.validationCaptions().size();
+    this.pathsToWalk = (picture == null ? seen * recipe.noises() : 0) + unseen;
+    this.taught = walk(encoded.subList(0, seen), pathsToWalk - unseen, TAUGHT);
+    this.validation = walk(encoded.subList(seen, seen + unseen), unseen, UNSEEN);
   }
 
   private Conditioning encode(String text) {
     return model.encode(text, model.defaultTextTokens());
   }
 
-  private void walkPaths() {
-    Schedule base =
-        ScheduleSpec.base(TEACHER_STEPS).resolve(model.sigmaShift(), model.imageTokens(size));
-    float[] sigmas = new float[schedule.size() + 1];
-    for (int i = 0; i < schedule.size(); i++) {
-      Step step = schedule.steps().get(i);
-      sigmas[i] = step.sigma();
-      sigmas[i + 1] = step.nextSigma();
-    }
-    int captions = trainer.captions().size();
-    for (int i = 0; i < captions * recipe.noises(); i++) {
+  /** Lets the base model walk {@code count} paths, the captions in turns. */
+  private StudentPaths walk(List<Conditioning> captions, int count, int place) {
+    Sampler teacher = sampler(recipe.cfg());
+    List<Step> steps =
+        ScheduleSpec.base(TEACHER_STEPS)
+            .resolve(model.sigmaShift(), model.imageTokens(size))
+            .steps();
+    float[] sigmas = sigmas(schedule.steps());
+    List<TeacherPath> paths = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
       trainer.checkCancelled();
-      try (PointerScope scope = new PointerScope();
-          NoGradGuard noGrad = new NoGradGuard()) {
-        long seed = Draws.at(recipe.seed(), Integer.MAX_VALUE, i).nextLong();
-        TeacherPath path =
-            TeacherPath.walk(
-                model,
-                size,
-                flowStep,
-                recipe.guidance(),
-                encoded.get(i % captions),
-                negative,
-                model.cfg(recipe.cfg()),
-                base,
-                sigmas,
-                model.noise(seed, size));
-        paths.add(path);
-        starts.add(path.points().get(0));
+      try (PointerScope scope = new PointerScope()) {
+        long seed = Draws.at(recipe.seed(), place, i).nextLong();
+        Conditioning caption = captions.get(i % captions.size());
+        paths.add(TeacherPath.walk(teacher, caption, steps, sigmas, model.noise(seed, size)));
       }
+      pathsWalked++;
       TrainingListener listener = trainer.listener();
       if (listener != null) {
-        listener.onTrajectory(i + 1, captions * recipe.noises());
+        listener.onTrajectory(pathsWalked, pathsToWalk);
       }
     }
+    return new StudentPaths(sampler(recipe.sampledCfg()), paths);
+  }
+
+  /** Where the steps begin, and where the last one ends. */
+  private static float[] sigmas(List<Step> steps) {
+    float[] sigmas = new float[steps.size() + 1];
+    for (int i = 0; i < steps.size(); i++) {
+      sigmas[i] = steps.get(i).sigma();
+      sigmas[i + 1] = steps.get(i).nextSigma();
+    }
+    return sigmas;
+  }
+
+  private Sampler sampler(double cfg) {
+    return new Sampler(
+        model, size, flowStep, recipe.guidance(), cfg > 1 ? negative : null, model.cfg(cfg));
   }
 
   /** Where {@code role}'s examples come from. */
@@ -121,46 +136,29 @@ final class Lessons implements AutoCloseable {
       return new FlowExamples(model, size, encoded.get(0), latents, steps, seed);
     }
     Conditioning other = recipe.studentCfg() > 1 ? negative : null;
-    ChordExamples chords = new ChordExamples(paths, other, steps, seed);
+    ChordExamples chords = new ChordExamples(taught.teacher(), other, steps, seed);
     if (recipe.target() != TrainingTarget.ON_POLICY) {
       return chords;
     }
-    return new OnPolicyExamples(
-        paths,
-        chords,
-        student(steps),
-        steps,
-        (int) Math.ceil(OFF_POLICY_SHARE * recipe.steps()),
-        seed);
+    int begin = (int) Math.ceil(OFF_POLICY_SHARE * recipe.steps());
+    return new OnPolicyExamples(taught, chords, steps, begin, seed);
   }
 
-  private Student student(PhaseSteps steps) {
-    double cfg = recipe.studentCfg();
-    return new Student(
-        model,
-        size,
-        flowStep,
-        recipe.guidance(),
-        cfg > 1 ? negative : null,
-        model.cfg(cfg),
-        steps,
-        List.copyOf(starts));
+  /** What keeps {@code role}'s best adapter; null if there are no captions to validate on. */
+  @Nullable Validation validation(ExpertRole role, TrainableAdapter adapter) {
+    PhaseSteps steps = PhaseSteps.of(schedule, role.phases());
+    return validation.isEmpty()
+        ? null
+        : new Validation(adapter, current -> validation.error(steps, current), recipe.steps());
   }
 
   /** {@code role}'s expert is trained: from here on the student arrives where it leads. */
   void finished(ExpertRole role, TrainableAdapter adapter) {
-    if (recipe.target() != TrainingTarget.ON_POLICY) {
-      return;
-    }
     PhaseSteps steps = PhaseSteps.of(schedule, role.phases());
-    Student student = student(steps);
-    for (int i = 0; i < paths.size(); i++) {
-      try (PointerScope scope = new PointerScope()) {
-        Tensor end =
-            student.walk(paths.get(i), starts.get(i), steps.first() + steps.count(), adapter);
-        starts.set(i, end.retainReference());
-      }
+    if (recipe.target() == TrainingTarget.ON_POLICY) {
+      taught.advance(steps, adapter);
     }
+    validation.advance(steps, adapter);
   }
 
   ImageSize size() {
@@ -174,8 +172,8 @@ final class Lessons implements AutoCloseable {
   @Override
   public void close() {
     encoded.forEach(Conditioning::close);
-    paths.forEach(TeacherPath::close);
-    starts.forEach(Tensor::close);
+    taught.close();
+    validation.close();
     if (picture != null) {
       picture.close();
     }

@@ -1,6 +1,5 @@
 package org.glance4j.train;
 
-import java.util.List;
 import java.util.SplittableRandom;
 import org.bytedeco.pytorch.Tensor;
 
@@ -9,9 +8,8 @@ import org.bytedeco.pytorch.Tensor;
  * then from where the student, with the adapter as it stands, arrives on its own way.
  */
 final class OnPolicyExamples implements ExampleSource {
-  private final List<TeacherPath> paths;
+  private final StudentPaths student;
   private final ChordExamples chords;
-  private final Student student;
   private final PhaseSteps steps;
   private final int begin;
   private final long seed;
@@ -20,15 +18,9 @@ final class OnPolicyExamples implements ExampleSource {
    * @param begin the training step from which on the student walks by itself
    */
   OnPolicyExamples(
-      List<TeacherPath> paths,
-      ChordExamples chords,
-      Student student,
-      PhaseSteps steps,
-      int begin,
-      long seed) {
-    this.paths = paths;
-    this.chords = chords;
+      StudentPaths student, ChordExamples chords, PhaseSteps steps, int begin, long seed) {
     this.student = student;
+    this.chords = chords;
     this.steps = steps;
     this.begin = begin;
     this.seed = seed;
@@ -40,9 +32,9 @@ final class OnPolicyExamples implements ExampleSource {
       return chords.at(step, index, adapter);
     }
     SplittableRandom random = Draws.at(seed, step, index);
-    int path = random.nextInt(paths.size());
+    int path = random.nextInt(student.teacher().size());
     int chosen = steps.first() + random.nextInt(steps.count());
-    Tensor latents = student.walk(paths.get(path), student.start(path), chosen, adapter);
-    return chords.from(paths.get(path), chosen, latents);
+    Tensor latents = student.walk(path, steps, chosen, adapter);
+    return chords.from(student.teacher().get(path), chosen, latents);
   }
 }

@@ -3,7 +3,6 @@ package org.glance4j.train;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import org.glance4j.AtomicFile;
@@ -36,6 +35,7 @@ public final class OneSampleTrainer {
   private final @Nullable Path model;
   private final TrainingRecipe recipe;
   private final List<String> captions;
+  private final List<String> validationCaptions;
   private final @Nullable Path picture;
   private final Path output;
   private final DType dtype;
@@ -51,6 +51,7 @@ public final class OneSampleTrainer {
     this.model = builder.model;
     this.recipe = builder.recipe;
     this.captions = List.copyOf(builder.captions);
+    this.validationCaptions = List.copyOf(builder.validationCaptions);
     this.picture = builder.picture;
     this.output = Objects.requireNonNull(builder.output, "output: where the adapters go");
     this.dtype = builder.dtype;
@@ -61,6 +62,7 @@ public final class OneSampleTrainer {
     this.saveEvery = builder.saveEvery;
     this.listener = builder.listener;
     requireSample();
+    requireUnseen();
   }
 
   private void requireSample() {
@@ -79,6 +81,19 @@ public final class OneSampleTrainer {
       throw new IllegalArgumentException(
           "target %s learns from captions alone; leave out the picture, or choose target flow"
               .formatted(recipe.target()));
+    }
+  }
+
+  private void requireUnseen() {
+    for (String caption : validationCaptions) {
+      if (caption.isBlank()) {
+        throw new IllegalArgumentException("a validation caption is blank; leave it out");
+      }
+      if (captions.contains(caption)) {
+        throw new IllegalArgumentException(
+            "validation caption \"%s\" is trained on as well; choose one that is not"
+                .formatted(caption));
+      }
     }
   }
 
@@ -142,6 +157,10 @@ public final class OneSampleTrainer {
     return captions;
   }
 
+  List<String> validationCaptions() {
+    return validationCaptions;
+  }
+
   @Nullable Path picture() {
     return picture;
   }
@@ -185,7 +204,8 @@ public final class OneSampleTrainer {
   public static final class Builder {
     private @Nullable Path model;
     private TrainingRecipe recipe = TrainingRecipe.published();
-    private List<String> captions = new ArrayList<>();
+    private List<String> captions = List.of();
+    private List<String> validationCaptions = List.of();
     private @Nullable Path picture;
     private @Nullable Path output;
     private DType dtype = DType.F32;
@@ -226,6 +246,17 @@ public final class OneSampleTrainer {
     public Builder captions(List<String> values) {
       this.picture = null;
       this.captions = List.copyOf(values);
+      return this;
+    }
+
+    /**
+     * Captions that are not trained on; one is enough. Twelve times during an expert's training the
+     * adapters draw them, and what is written is the adapter that ended its phase closest to the
+     * base model's own trajectory with the recipe's CFG: the untrained one, which changes nothing,
+     * if no other did better. Without any, the default, it is the last.
+     */
+    public Builder validationCaptions(List<String> values) {
+      this.validationCaptions = List.copyOf(values);
       return this;
     }
 

@@ -36,6 +36,11 @@ record PhaseSteps(Schedule schedule, int first, int count) {
     return new PhaseSteps(schedule, first, end - first);
   }
 
+  /** The schedule's index after the run's last step. */
+  int end() {
+    return first + count;
+  }
+
   /** Step {@code index} of the run, from 0. */
   Step get(int index) {
     return schedule.steps().get(first + index);

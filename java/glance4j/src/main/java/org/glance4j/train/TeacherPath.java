@@ -7,17 +7,8 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.glance4j.kernel.Cfg;
-import org.glance4j.kernel.FlowStep;
 import org.glance4j.model.Conditioning;
-import org.glance4j.model.DenoiseTask;
-import org.glance4j.model.Denoiser;
-import org.glance4j.model.ImageModel;
-import org.glance4j.model.ImageSize;
-import org.glance4j.model.Trajectory;
-import org.glance4j.schedule.Schedule;
 import org.glance4j.schedule.Step;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The base model's own trajectory from one noise, and where it is at the noise levels that a
@@ -36,33 +27,21 @@ record TeacherPath(Conditioning prompt, List<Tensor> points) implements AutoClos
    * Walks the base model's schedule. Its Euler steps are straight lines in sigma, so a point
    * between two of its own sigmas lies on the line between them.
    *
-   * @param negative null without CFG
-   * @param teacher the base model's schedule, without adapters
+   * @param sampler with the teacher's CFG
+   * @param teacher the base model's steps
    * @param student sigmas in decreasing order, ending in 0
    * @param noise where to start; changed
    */
   static TeacherPath walk(
-      ImageModel model,
-      ImageSize size,
-      FlowStep flowStep,
-      double guidance,
-      Conditioning prompt,
-      @Nullable Conditioning negative,
-      Cfg cfg,
-      Schedule teacher,
-      float[] student,
-      Tensor noise) {
+      Sampler sampler, Conditioning prompt, List<Step> teacher, float[] student, Tensor noise) {
     List<Tensor> points = new ArrayList<>();
-    DenoiseTask task = new DenoiseTask(prompt, negative, size, guidance, teacher, Map.of());
     try (PointerScope scope = new PointerScope();
-        NoGradGuard noGrad = new NoGradGuard();
-        Denoiser denoiser = model.denoiser(task)) {
-      Trajectory.walk(
-          denoiser,
-          teacher.steps(),
-          flowStep,
-          cfg,
+        NoGradGuard noGrad = new NoGradGuard()) {
+      sampler.walk(
+          prompt,
           noise,
+          teacher,
+          Map.of(),
           (index, step, latents, velocity) -> {
             while (points.size() < student.length && student[points.size()] > step.nextSigma()) {
               points.add(along(step, latents, velocity, student[points.size()]).retainReference());

@@ -144,6 +144,11 @@ final class TrainableAdapter implements AutoCloseable {
     return new LoraAdapter("the trained adapter", leaves);
   }
 
+  /** All matrices in one f32 vector, to be changed between steps only. */
+  Tensor parameters() {
+    return parameters;
+  }
+
   /** Forgets the gradients of the last step. */
   void zeroGradients() {
     gradients.zero_();
@@ -172,10 +177,15 @@ final class TrainableAdapter implements AutoCloseable {
   /** All that a training needs to go on: parameters and both means; live, not copies. */
   Map<String, Tensor> state() {
     Map<String, Tensor> state = new LinkedHashMap<>();
-    state.put("parameters", parameters);
+    state.putAll(result());
     state.put("mean", mean);
     state.put("square", square);
     return state;
+  }
+
+  /** What is left of {@link #state()} once the training is over. */
+  Map<String, Tensor> result() {
+    return Map.of("parameters", parameters);
   }
 
   @Override

@@ -1,5 +1,7 @@
 package org.glance4j.train;
 
+import org.glance4j.schedule.Phase;
+
 /** Is told how a training goes, on the thread that trains. */
 @FunctionalInterface
 public interface TrainingListener {
@@ -7,10 +9,20 @@ public interface TrainingListener {
   void onStep(TrainingStep step);
 
   /**
-   * The base model has walked one of the trajectories that it teaches from.
+   * The base model has walked one of the trajectories that it teaches or validates with.
    *
    * @param done how many, this one included
    * @param all how many there are to walk
    */
   default void onTrajectory(int done, int all) {}
+
+  /**
+   * An adapter has been tried on the validation captions.
+   *
+   * @param phase whose expert
+   * @param steps how many it has taken, 0 for the untrained adapter
+   * @param error root mean square of how far the sampled latents at the phase's end are from the
+   *     base model's own
+   */
+  default void onValidation(Phase phase, int steps, double error) {}
 }

@@ -129,6 +129,11 @@ public record TrainingRecipe(
     return target == TrainingTarget.CHORD_CFG || target == TrainingTarget.FLOW ? 1 : cfg;
   }
 
+  /** CFG that the adapters are sampled with. */
+  double sampledCfg() {
+    return target == TrainingTarget.CHORD_CFG ? 1 : cfg;
+  }
+
   private static void requireIn(String name, int value, int most) {
     if (value < 1 || value > most) {
       throw new IllegalArgumentException(name + " " + value + " must be from 1 to " + most);

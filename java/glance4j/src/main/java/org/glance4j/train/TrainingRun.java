@@ -7,9 +7,11 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.stream.Collectors;
+import org.bytedeco.pytorch.Tensor;
 import org.glance4j.HostMemory;
 import org.glance4j.ImageModels;
 import org.glance4j.lora.LinearShape;
@@ -30,6 +32,7 @@ final class TrainingRun {
   private final TrainingRecipe recipe;
   private final Path output;
   private final List<ExpertRole> roles;
+  private final Map<Phase, Integer> keptSteps = new EnumMap<>(Phase.class);
   private final Clock clock;
 
   TrainingRun(OneSampleTrainer trainer) {
@@ -82,44 +85,65 @@ final class TrainingRun {
     Phase phase = role.phase();
     Map<String, LinearShape> linears = Adapted.linears(model, recipe);
     try (TrainableAdapter adapter =
-        new TrainableAdapter(
-            linears,
-            recipe.rank(),
-            recipe.alpha(),
-            ImageModels.scalarType(trainer.dtype()),
-            Draws.at(recipe.seed(), role.index()).nextLong(),
-            lessons.backend())) {
-      state.restore(phase, adapter);
+            new TrainableAdapter(
+                linears,
+                recipe.rank(),
+                recipe.alpha(),
+                ImageModels.scalarType(trainer.dtype()),
+                Draws.at(recipe.seed(), role.index()).nextLong(),
+                lessons.backend());
+        Validation validation = lessons.validation(role, adapter)) {
+      Map<String, Tensor> progress = new LinkedHashMap<>(adapter.state());
+      if (validation != null) {
+        progress.putAll(validation.state());
+      }
+      state.restore(phase, progress);
       List<Outcome> outcomes = state.outcomes(phase);
       clock.resumeAt(outcomes.size());
       try (Expert expert =
           new Expert(model, lessons.size(), recipe, adapter, lessons.source(role))) {
+        if (outcomes.isEmpty()) {
+          validate(phase, validation, 0);
+        }
         while (outcomes.size() < recipe.steps()) {
-          stopIfCancelled(phase, adapter, state);
+          stopIfCancelled(phase, progress, state);
           outcomes.add(expert.step(outcomes.size()));
+          validate(phase, validation, outcomes.size());
           if (outcomes.size() % trainer.saveEvery() == 0 || outcomes.size() == recipe.steps()) {
-            state.save(phase, adapter);
+            state.save(phase, progress);
           }
           report(phase, outcomes);
         }
       }
+      keptSteps.put(phase, validation == null ? recipe.steps() : validation.keepBest());
       LoraWriter.write(
           output.resolve(role.file()),
           adapter.trained(),
           recipe.rank(),
           recipe.alpha(),
-          notes(role, fingerprint));
-      state.finish(phase, adapter);
+          notes(role, validation, fingerprint));
+      state.finish(phase, validation == null ? adapter.result() : validation.state());
       lessons.finished(role, adapter);
     }
   }
 
-  private void stopIfCancelled(Phase phase, TrainableAdapter adapter, TrainingState state)
+  private void validate(Phase phase, @Nullable Validation validation, int taken) {
+    if (validation == null || !validation.isDue(taken)) {
+      return;
+    }
+    double error = validation.validate(taken);
+    TrainingListener listener = trainer.listener();
+    if (listener != null) {
+      listener.onValidation(phase, taken, error);
+    }
+  }
+
+  private void stopIfCancelled(Phase phase, Map<String, Tensor> progress, TrainingState state)
       throws IOException {
     try {
       trainer.checkCancelled();
     } catch (TrainingCancelledException e) {
-      state.save(phase, adapter);
+      state.save(phase, progress);
       throw e;
     }
   }
@@ -143,12 +167,23 @@ final class TrainingRun {
   }
 
   /** What the file says of itself to whoever finds it. */
-  private Map<String, String> notes(ExpertRole role, String fingerprint) {
+  private Map<String, String> notes(
+      ExpertRole role, @Nullable Validation validation, String fingerprint) {
     Map<String, String> notes = new LinkedHashMap<>();
     notes.put(
         "glance4j.phases",
         role.phases().stream().map(Phase::toString).collect(Collectors.joining(" ")));
     notes.put("glance4j.recipe", recipe.toString());
+    if (validation != null) {
+      notes.put(
+          "glance4j.validation",
+          String.format(
+              Locale.ROOT,
+              "best after %d of %d steps, error %.6f",
+              keptSteps.get(role.phase()),
+              recipe.steps(),
+              validation.error()));
+    }
     notes.put("glance4j.training", fingerprint);
     return notes;
   }
@@ -162,7 +197,7 @@ final class TrainingRun {
     }
     OptionalLong peak = HostMemory.peakResidentBytes();
     return new TrainingResult(
-        files.get(0), files.get(files.size() - 1), curve, losses, clock.seconds(), peak);
+        files.get(0), files.get(files.size() - 1), curve, losses, keptSteps, clock.seconds(), peak);
   }
 
   /** Time so far and left. */

@@ -58,15 +58,19 @@ final class TrainingState implements AutoCloseable {
     return outcomes.computeIfAbsent(phase, key -> new ArrayList<>());
   }
 
-  /** Gives {@code adapter}, which is new, what was saved of {@code phase}'s. */
-  void restore(Phase phase, TrainableAdapter adapter) {
+  /**
+   * Gives the training of {@code phase}'s expert, which is new, what was saved of it.
+   *
+   * @param tensors by name, those of {@link #save} or {@link #finish}; changed in place
+   */
+  void restore(Phase phase, Map<String, Tensor> tensors) {
     if (!found) {
       return;
     }
     try (SafetensorsFile saved = SafetensorsFile.open(file);
         PointerScope scope = new PointerScope();
         NoGradGuard noGrad = new NoGradGuard()) {
-      for (Map.Entry<String, Tensor> part : adapter.state().entrySet()) {
+      for (Map.Entry<String, Tensor> part : tensors.entrySet()) {
         String name = phase + "." + part.getKey();
         if (saved.tensors().containsKey(name)) {
           part.getValue().copy_(saved.tensor(name));
@@ -75,11 +79,11 @@ final class TrainingState implements AutoCloseable {
     }
   }
 
-  /** Saves that {@code adapter} of {@code phase} has taken as many steps as it has outcomes. */
-  void save(Phase phase, TrainableAdapter adapter) throws IOException {
+  /** Saves that {@code phase}'s expert has taken as many steps as it has outcomes. */
+  void save(Phase phase, Map<String, Tensor> expert) throws IOException {
     try (PointerScope scope = new PointerScope()) {
       Map<String, Tensor> tensors = new LinkedHashMap<>(finished);
-      adapter.state().forEach((name, tensor) -> tensors.put(phase + "." + name, tensor));
+      expert.forEach((name, tensor) -> tensors.put(phase + "." + name, tensor));
       outcomes.forEach(
           (known, steps) -> {
             double[] losses = steps.stream().mapToDouble(Outcome::loss).toArray();
@@ -92,11 +96,10 @@ final class TrainingState implements AutoCloseable {
     }
   }
 
-  /** {@code phase}'s expert is trained; its adapter is kept in what is saved from now on. */
-  void finish(Phase phase, TrainableAdapter adapter) {
-    Map.Entry<String, Tensor> parameters = adapter.state().entrySet().iterator().next();
-    finished.put(
-        phase + "." + parameters.getKey(), parameters.getValue().clone().retainReference());
+  /** {@code phase}'s expert is trained; this is kept of it in what is saved from now on. */
+  void finish(Phase phase, Map<String, Tensor> result) {
+    result.forEach(
+        (name, tensor) -> finished.put(phase + "." + name, tensor.clone().retainReference()));
   }
 
   /** The training is over. */
