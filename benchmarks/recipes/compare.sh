@@ -48,11 +48,19 @@ train() { # NAME OPTION...
   if [[ ! -e $name/loss.png ]]; then "$glance" train -o "$name" "$@"; fi
 }
 one=(--caption "$caption")
+# What those adapters are kept for that are to serve another prompt as well.
+second=(--validation-caption "cup with straw")
 many=(--captions captions-128.txt)
 train paper --image sample.png "${one[@]}"
 train paper-shared --image sample.png "${one[@]}" --shared
 train paper-uniform --image sample.png "${one[@]}" --schedule custom:uniform-10.txt
 train chord-one "${one[@]}" --target chord --cfg 3.5 --noises 8
+train paper-validated --image sample.png "${one[@]}" --cfg 3.5 "${second[@]}"
+train chord-one-validated "${one[@]}" --target chord --cfg 3.5 --noises 8 "${second[@]}"
+train chord-cfg-one-validated "${one[@]}" --target chord-cfg --cfg 3.5 --noises 8 \
+  --schedule custom:uniform-10.txt "${second[@]}"
+train on-policy-one-validated "${one[@]}" --target on-policy --cfg 3.5 --noises 8 \
+  --schedule custom:plan-4.txt "${second[@]}"
 train chord "${many[@]}" --target chord --cfg 3.5 --steps 100
 train chord-cfg-one "${one[@]}" --target chord-cfg --cfg 3.5 --noises 8 --schedule custom:uniform-10.txt
 train chord-cfg --captions "$here/captions.txt" --target chord-cfg --cfg 3.5 --steps 400 --batch 16 \
@@ -99,6 +107,10 @@ chord, 128 prompts: schedule=glance cfg=3.5 slow=chord/slow.safetensors fast=cho
 chord-cfg, one prompt: schedule=custom:uniform-10.txt slow=chord-cfg-one/slow.safetensors fast=chord-cfg-one/fast.safetensors
 chord-cfg, 255 prompts/10: schedule=custom:uniform-10.txt slow=chord-cfg/slow.safetensors fast=chord-cfg/fast.safetensors
 chord-cfg, 255 prompts/4: schedule=custom:uniform-4.txt slow=chord-cfg/slow.safetensors fast=chord-cfg/fast.safetensors
+paper recipe, kept by a second prompt: schedule=glance cfg=3.5 slow=paper-validated/slow.safetensors fast=paper-validated/fast.safetensors
+chord, one prompt, kept by a second: schedule=glance cfg=3.5 slow=chord-one-validated/slow.safetensors fast=chord-one-validated/fast.safetensors
+chord-cfg, one prompt, kept by a second: schedule=custom:uniform-10.txt slow=chord-cfg-one-validated/slow.safetensors fast=chord-cfg-one-validated/fast.safetensors
+plan + on-policy, one prompt, kept by a second/4: schedule=custom:plan-4.txt slow=on-policy-one-validated/slow.safetensors fast=on-policy-one-validated/fast.safetensors
 plan, plain CFG/4: schedule=custom:plan-4-plain.txt cfg=3.5
 plan/10: schedule=custom:plan-10.txt
 plan/8: schedule=custom:plan-8.txt

@@ -54,20 +54,21 @@ final class StudentPaths implements AutoCloseable {
   }
 
   /**
-   * How far from the teacher the student ends its phase: the root of the mean square over all
-   * paths' latents.
+   * How far from the teacher the student ends its phase: the root mean square of the latents'
+   * difference, its geometric mean over the paths, so that each counts by how much better it gets,
+   * not one that leads elsewhere alone.
    */
   double error(PhaseSteps steps, TrainableAdapter adapter) {
-    double squares = 0;
+    double logs = 0;
     for (int i = 0; i < teacher.size(); i++) {
       try (PointerScope scope = new PointerScope();
           NoGradGuard noGrad = new NoGradGuard()) {
         Tensor wanted = teacher.get(i).points().get(steps.end());
         Tensor end = walk(i, steps, steps.end(), adapter);
-        squares += end.sub(wanted).square().mean().item_double();
+        logs += Math.log(end.sub(wanted).square().mean().item_double()) / 2;
       }
     }
-    return Math.sqrt(squares / teacher.size());
+    return Math.exp(logs / teacher.size());
   }
 
   /** The phase's expert is trained: the next phase begins where it leads. */

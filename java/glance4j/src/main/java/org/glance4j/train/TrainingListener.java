@@ -21,8 +21,8 @@ public interface TrainingListener {
    *
    * @param phase whose expert
    * @param steps how many it has taken, 0 for the untrained adapter
-   * @param error root mean square of how far the sampled latents at the phase's end are from the
-   *     base model's own
+   * @param error how far the sampled latents at the phase's end are from the base model's own: the
+   *     root mean square, its geometric mean over the captions
    */
   default void onValidation(Phase phase, int steps, double error) {}
 }
