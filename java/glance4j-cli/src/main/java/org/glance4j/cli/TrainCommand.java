@@ -168,7 +168,10 @@ final class TrainCommand implements Callable<Integer> {
     if (!validationCaptions.isEmpty()) {
       new TreeMap<>(result.keptSteps())
           .forEach(
-              (phase, steps) -> err.printf("%s: kept what it was after %d steps%n", phase, steps));
+              (phase, steps) ->
+                  err.printf(
+                      "%s: best after %d steps%s%n",
+                      phase, steps, steps == 0 ? "; it changes nothing" : ""));
     }
     err.printf(Locale.ROOT, "trained in %.1f s", result.seconds());
     result
