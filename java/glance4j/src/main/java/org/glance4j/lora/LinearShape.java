@@ -14,4 +14,9 @@ public record LinearShape(long inFeatures, long outFeatures) {
           "a linear of " + inFeatures + " -> " + outFeatures + "; both must be at least 1");
     }
   }
+
+  /** The larger width. */
+  public long widest() {
+    return Math.max(inFeatures, outFeatures);
+  }
 }

@@ -50,6 +50,9 @@ public interface ImageModel extends AutoCloseable {
   /** The linears of the transformer that an adapter may change, by name. */
   Map<String, LinearShape> linears();
 
+  /** The most values that one of them reads or makes of a token. */
+  long widestLinear();
+
   /**
    * The names of those linears that the published recipe (arXiv 2512.02899) adapts in this family
    * of models, in the order of {@link #linears()}.

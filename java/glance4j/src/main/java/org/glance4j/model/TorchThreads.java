@@ -2,7 +2,6 @@ package org.glance4j.model;
 
 import java.util.function.Supplier;
 import org.glance4j.kernel.NativeRuntime;
-import org.glance4j.lora.LinearShape;
 
 /**
  * How many threads LibTorch's operations get beside the kernels: one for a small model, whose
@@ -27,16 +26,7 @@ public final class TorchThreads {
    */
   public static TorchThreads of(ImageModel model, ImageSize size, int textTokens) {
     long tokens = model.imageTokens(size) + (long) textTokens;
-    return new TorchThreads(tokens * widest(model) < SMALL_OPERATION);
-  }
-
-  /** The most values that a linear reads or makes of a token. */
-  private static long widest(ImageModel model) {
-    return model.linears().values().stream().mapToLong(TorchThreads::width).max().orElse(0);
-  }
-
-  private static long width(LinearShape shape) {
-    return Math.max(shape.inFeatures(), shape.outFeatures());
+    return new TorchThreads(tokens * model.widestLinear() < SMALL_OPERATION);
   }
 
   /** What {@code work} gives, run on this thread with as many LibTorch threads as are worth it. */

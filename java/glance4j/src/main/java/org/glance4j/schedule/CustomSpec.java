@@ -45,6 +45,9 @@ record CustomSpec(List<PhaseSigma> steps) implements ScheduleSpec {
 
   @Override
   public ScheduleSpec resized(SigmaShift shift, int madeForTokens, int imageTokens) {
+    if (madeForTokens == imageTokens) {
+      return this;
+    }
     return new CustomSpec(
         steps.stream()
             .map(

@@ -43,6 +43,7 @@ public abstract class DitModel<E extends AutoCloseable, T extends DiffusionTrans
   private final SigmaShift sigmaShift;
   private final Vae vae;
   private final Map<String, LinearShape> linears;
+  private final long widestLinear;
   private final List<String> glanceTargets;
   private final List<String> modulationTargets;
   private final Turns turns;
@@ -67,6 +68,7 @@ public abstract class DitModel<E extends AutoCloseable, T extends DiffusionTrans
     this.sigmaShift = SigmaShift.read(index.config("scheduler"));
     this.vae = vae;
     this.linears = described.linears();
+    this.widestLinear = linears.values().stream().mapToLong(LinearShape::widest).max().orElse(0);
     this.glanceTargets = described.glanceTargets();
     this.modulationTargets = described.modulationTargets();
     this.turns = opened.add(new Turns(options.resident(), options.backend()));
@@ -154,6 +156,11 @@ public abstract class DitModel<E extends AutoCloseable, T extends DiffusionTrans
   @Override
   public final Map<String, LinearShape> linears() {
     return linears;
+  }
+
+  @Override
+  public final long widestLinear() {
+    return widestLinear;
   }
 
   @Override

@@ -9,6 +9,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 public final class Pixels {
   private static final float LEVELS = 255;
 
+  /** Its sum with a level has no digits behind the point left, and the level in its last bits. */
+  private static final float ROUNDS = 1 << 23;
+
   private Pixels() {}
 
   /**
@@ -47,7 +50,10 @@ public final class Pixels {
   }
 
   private static byte level(float value) {
-    float zeroToOne = Math.max(0, Math.min(value * 0.5f + 0.5f, 1));
-    return (byte) (int) Math.rint(zeroToOne * LEVELS);
+    float zeroToOne = value * 0.5f + 0.5f;
+    if (!(zeroToOne > 0)) { // NaN too
+      return 0;
+    }
+    return (byte) Float.floatToRawIntBits(Math.min(zeroToOne, 1) * LEVELS + ROUNDS);
   }
 }
