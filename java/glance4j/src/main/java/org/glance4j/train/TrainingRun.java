@@ -98,22 +98,10 @@ final class TrainingRun {
         progress.putAll(validation.state());
       }
       state.restore(phase, progress);
-      List<Outcome> outcomes = state.outcomes(phase);
-      clock.resumeAt(outcomes.size());
+      clock.resumeAt(state.outcomes(phase).size());
       try (Expert expert =
           new Expert(model, lessons.size(), recipe, adapter, lessons.source(role))) {
-        if (outcomes.isEmpty()) {
-          validate(phase, validation, 0);
-        }
-        while (outcomes.size() < recipe.steps()) {
-          stopIfCancelled(phase, progress, state);
-          outcomes.add(expert.step(outcomes.size()));
-          validate(phase, validation, outcomes.size());
-          if (outcomes.size() % trainer.saveEvery() == 0 || outcomes.size() == recipe.steps()) {
-            state.save(phase, progress);
-          }
-          report(phase, outcomes);
-        }
+        takeSteps(phase, expert, validation, progress, state);
       }
       keptSteps.put(phase, validation == null ? recipe.steps() : validation.keepBest());
       LoraWriter.write(
@@ -124,6 +112,29 @@ final class TrainingRun {
           notes(role, validation, fingerprint));
       state.finish(phase, validation == null ? adapter.result() : validation.state());
       lessons.finished(role, adapter);
+    }
+  }
+
+  /** Those that the expert has not taken yet. */
+  private void takeSteps(
+      Phase phase,
+      Expert expert,
+      @Nullable Validation validation,
+      Map<String, Tensor> progress,
+      TrainingState state)
+      throws IOException {
+    List<Outcome> outcomes = state.outcomes(phase);
+    if (outcomes.isEmpty()) {
+      validate(phase, validation, 0);
+    }
+    while (outcomes.size() < recipe.steps()) {
+      stopIfCancelled(phase, progress, state);
+      outcomes.add(expert.step(outcomes.size()));
+      validate(phase, validation, outcomes.size());
+      if (outcomes.size() % trainer.saveEvery() == 0 || outcomes.size() == recipe.steps()) {
+        state.save(phase, progress);
+      }
+      report(phase, outcomes);
     }
   }
 
