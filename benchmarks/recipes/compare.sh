@@ -48,7 +48,7 @@ train() { # NAME OPTION...
   if [[ ! -e $name/loss.png ]]; then "$glance" train -o "$name" "$@"; fi
 }
 one=(--caption "$caption")
-# What those adapters are kept for that are to serve another prompt as well.
+# A second prompt, which chooses the adapters that are kept.
 second=(--validation-caption "cup with straw")
 many=(--captions captions-128.txt)
 train paper --image sample.png "${one[@]}"

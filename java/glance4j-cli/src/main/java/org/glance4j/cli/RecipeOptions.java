@@ -34,6 +34,15 @@ final class RecipeOptions {
       description = "CFG the adapters are sampled with; for chord-cfg the teacher's. Default: 1.")
   @Nullable Double cfg;
 
+  @Option(
+      names = "--guidance",
+      paramLabel = "X",
+      description = {
+        "Distilled guidance, for models that take it (FLUX.1-dev): for targets other than flow",
+        "what the adapters are sampled with, such as 3.5. Default: 1, as published."
+      })
+  @Nullable Double guidance;
+
   @Option(names = "--rank", paramLabel = "N", description = "Of the adapters.")
   @Nullable Integer rank;
 
@@ -80,6 +89,9 @@ final class RecipeOptions {
     }
     if (cfg != null) {
       recipe.cfg(cfg);
+    }
+    if (guidance != null) {
+      recipe.guidance(guidance);
     }
     if (rank != null) {
       recipe.rank(rank);

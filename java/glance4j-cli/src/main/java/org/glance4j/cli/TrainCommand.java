@@ -55,8 +55,8 @@ final class TrainCommand implements Callable<Integer> {
       names = "--validation-caption",
       paramLabel = "TEXT",
       description =
-          "A caption that is not trained on: the adapters that serve it best during the training"
-              + " are kept, not the last ones. Repeatable.")
+          "A caption that is not trained on: the adapters that serve it best during the training,"
+              + " sampled with --cfg and --guidance, are kept, not the last ones. Repeatable.")
   List<String> validationCaptions = new ArrayList<>();
 
   @Option(
@@ -166,12 +166,16 @@ final class TrainCommand implements Callable<Integer> {
     out.flush();
     PrintWriter err = spec.commandLine().getErr();
     if (!validationCaptions.isEmpty()) {
+      boolean shared = result.fast().equals(result.slow());
       new TreeMap<>(result.keptSteps())
           .forEach(
               (phase, steps) ->
                   err.printf(
+                      Locale.ROOT,
                       "%s: best after %d steps%s%n",
-                      phase, steps, steps == 0 ? "; it changes nothing" : ""));
+                      shared ? "shared" : phase.toString(),
+                      steps,
+                      steps == 0 ? "; it changes nothing" : ""));
     }
     err.printf(Locale.ROOT, "trained in %.1f s", result.seconds());
     result

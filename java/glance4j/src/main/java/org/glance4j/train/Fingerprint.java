@@ -28,7 +28,7 @@ final class Fingerprint {
       add(digest, trainer.dtype().toString());
       add(digest, trainer.backend().resolve().toString());
       trainer.captions().forEach(caption -> add(digest, caption));
-      add(digest, "validation " + trainer.validationCaptions());
+      trainer.validationCaptions().forEach(caption -> add(digest, "validation " + caption));
       if (picture != null) {
         add(digest, picture);
       }

@@ -18,8 +18,8 @@ import org.glance4j.schedule.Step;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What is computed once for a training: the captions' encodings, and the picture's latents or the
- * teacher's paths. For one thread.
+ * What is computed once for a training: the captions' encodings, and the picture's latents, the
+ * teacher's paths, or both. For one thread.
  */
 final class Lessons implements AutoCloseable {
   /** Steps of the base model's own trajectory. */
@@ -44,10 +44,10 @@ final class Lessons implements AutoCloseable {
   private final @Nullable Conditioning negative;
   private final @Nullable PictureLatents picture;
 
-  /** Beside the paths that are learnt from. */
+  /** The student beside the teacher's paths that are learnt from. */
   private final StudentPaths taught;
 
-  /** Beside those of captions that are not. */
+  /** The same of captions that are not learnt from. */
   private final StudentPaths validation;
 
   private final int pathsToWalk;
@@ -155,6 +155,9 @@ final class Lessons implements AutoCloseable {
   /** {@code role}'s expert is trained: from here on the student arrives where it leads. */
   void finished(ExpertRole role, TrainableAdapter adapter) {
     PhaseSteps steps = PhaseSteps.of(schedule, role.phases());
+    if (steps.end() == schedule.size()) {
+      return; // No phase comes after it.
+    }
     if (recipe.target() == TrainingTarget.ON_POLICY) {
       taught.advance(steps, adapter);
     }

@@ -250,10 +250,11 @@ public final class OneSampleTrainer {
     }
 
     /**
-     * Captions that are not trained on; one is enough. Twelve times during an expert's training the
-     * adapters draw them, and what is written is the adapter that ended its phase closest to the
-     * base model's own trajectory with the recipe's CFG: the untrained one, which changes nothing,
-     * if no other did better. Without any, the default, it is the last.
+     * Captions that are not trained on; one is enough. Up to twelve times during its training, and
+     * before it, each expert walks its phase with them, with the recipe's CFG and distilled
+     * guidance. The adapter written is the one that ended closest to the base model's own
+     * trajectory: the untrained one, which changes nothing, if no other did better. The training is
+     * no shorter for it. Without any captions, the default, the last adapter is written.
      */
     public Builder validationCaptions(List<String> values) {
       this.validationCaptions = List.copyOf(values);
@@ -326,7 +327,8 @@ public final class OneSampleTrainer {
     /**
      * The trainer.
      *
-     * @throws IllegalArgumentException if there is no output or the sample does not fit the target
+     * @throws IllegalArgumentException if there is no output, the sample does not fit the target,
+     *     or a validation caption is trained on as well
      */
     public OneSampleTrainer build() {
       if (output == null) {

@@ -43,14 +43,16 @@ final class StudentPaths implements AutoCloseable {
    */
   Tensor walk(int index, PhaseSteps steps, int end, TrainableAdapter adapter) {
     List<Step> walked = steps.schedule().steps().subList(steps.first(), end);
-    Tensor latents = starts.get(index).clone();
-    sampler.walk(
-        teacher.get(index).prompt(),
-        latents,
-        walked,
-        adapter.mixes(),
-        (step, taken, at, velocity) -> {});
-    return latents;
+    try (NoGradGuard noGrad = new NoGradGuard()) {
+      Tensor latents = starts.get(index).clone();
+      sampler.walk(
+          teacher.get(index).prompt(),
+          latents,
+          walked,
+          adapter.mixes(),
+          (step, taken, at, velocity) -> {});
+      return latents;
+    }
   }
 
   /**
@@ -61,8 +63,7 @@ final class StudentPaths implements AutoCloseable {
   double error(PhaseSteps steps, TrainableAdapter adapter) {
     double logs = 0;
     for (int i = 0; i < teacher.size(); i++) {
-      try (PointerScope scope = new PointerScope();
-          NoGradGuard noGrad = new NoGradGuard()) {
+      try (PointerScope scope = new PointerScope()) {
         Tensor wanted = teacher.get(i).points().get(steps.end());
         Tensor end = walk(i, steps, steps.end(), adapter);
         logs += Math.log(end.sub(wanted).square().mean().item_double()) / 2;

@@ -27,7 +27,8 @@ import org.glance4j.schedule.ScheduleSpec;
  * @param maxGradientNorm what gradients are clipped to, above 0
  * @param cfg classifier-free guidance that the adapters are to be sampled with; for {@link
  *     TrainingTarget#CHORD_CFG} that of the teacher; 1 is none
- * @param guidance distilled guidance, for models that take it
+ * @param guidance distilled guidance, for models that take it: 1 in the published recipe; for
+ *     targets other than flow what the adapters are to be sampled with
  * @param noises trajectories of the teacher for each caption, at least 1
  * @param shared true for one adapter that serves both phases
  * @param seed of everything that is drawn

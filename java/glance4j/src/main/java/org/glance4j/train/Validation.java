@@ -13,7 +13,7 @@ import org.bytedeco.pytorch.global.torch;
  * those of one sample alone are learnt by heart. For one thread.
  */
 final class Validation implements AutoCloseable {
-  /** How often an expert is validated, beside the untrained adapter. */
+  /** How often an expert is validated at most, beside the untrained adapter. */
   private static final int TIMES = 12;
 
   private final TrainableAdapter adapter;
@@ -42,7 +42,7 @@ final class Validation implements AutoCloseable {
     }
   }
 
-  /** True if the adapter is to be validated after so many steps: {@value #TIMES} times in all. */
+  /** True if the adapter is to be validated after so many steps, 0 and the last among them. */
   boolean isDue(int taken) {
     int every = (steps + TIMES - 1) / TIMES;
     return taken % every == 0 || taken == steps;
