@@ -16,7 +16,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.glance4j.Glance;
@@ -137,25 +136,11 @@ class OneSampleTrainerTest {
     TrainingResult whole = trainer(recipe, "whole").build().train();
     // Between two saves, as the slow expert ends, before the last step of all.
     for (int cancelAt : new int[] {3, STEPS, 2 * STEPS - 1}) {
-      AtomicReference<OneSampleTrainer> running = new AtomicReference<>();
-      int[] steps = {0};
-      OneSampleTrainer trainer =
-          trainer(recipe, "cancelled" + cancelAt)
-              .saveEvery(4)
-              .listener(
-                  step -> {
-                    steps[0]++;
-                    if (steps[0] == cancelAt) {
-                      Objects.requireNonNull(running.get()).cancel();
-                    }
-                  })
-              .build();
-      running.set(trainer);
-      assertThrows(TrainingCancelledException.class, trainer::train);
-      assertEquals(cancelAt, steps[0]);
+      CancelledTraining.run(trainer(recipe, "cancelled" + cancelAt).saveEvery(4), cancelAt);
+      int[] left = {0};
       TrainingResult rest =
-          trainer(recipe, "cancelled" + cancelAt).listener(step -> steps[0]++).build().train();
-      assertEquals(2 * STEPS, steps[0], "steps in all");
+          trainer(recipe, "cancelled" + cancelAt).listener(step -> left[0]++).build().train();
+      assertEquals(2 * STEPS - cancelAt, left[0], "steps that were left");
       assertArrayEquals(Files.readAllBytes(whole.slow()), Files.readAllBytes(rest.slow()));
       assertArrayEquals(Files.readAllBytes(whole.fast()), Files.readAllBytes(rest.fast()));
       assertEquals(whole.losses(), rest.losses());

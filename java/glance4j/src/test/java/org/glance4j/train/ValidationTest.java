@@ -13,7 +13,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
-import java.util.concurrent.atomic.AtomicReference;
 import org.bytedeco.javacpp.PointerScope;
 import org.glance4j.schedule.Phase;
 import org.glance4j.weights.SafetensorsFile;
@@ -128,21 +127,7 @@ class ValidationTest {
     // Before the best, after it, as the slow expert ends, and in the fast one.
     for (int cancelAt : new int[] {1, STEPS - 1, STEPS, STEPS + 5}) {
       String output = "cancelled" + cancelAt;
-      AtomicReference<OneSampleTrainer> running = new AtomicReference<>();
-      int[] steps = {0};
-      OneSampleTrainer trainer =
-          trainer(recipe, output)
-              .validationCaptions(UNSEEN)
-              .listener(
-                  step -> {
-                    steps[0]++;
-                    if (steps[0] == cancelAt) {
-                      Objects.requireNonNull(running.get()).cancel();
-                    }
-                  })
-              .build();
-      running.set(trainer);
-      assertThrows(TrainingCancelledException.class, trainer::train);
+      CancelledTraining.run(trainer(recipe, output).validationCaptions(UNSEEN), cancelAt);
       TrainingResult rest = trainer(recipe, output).validationCaptions(UNSEEN).build().train();
       assertArrayEquals(Files.readAllBytes(whole.slow()), Files.readAllBytes(rest.slow()));
       assertArrayEquals(Files.readAllBytes(whole.fast()), Files.readAllBytes(rest.fast()));
