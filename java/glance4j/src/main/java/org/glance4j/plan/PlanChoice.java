@@ -21,9 +21,6 @@ final class PlanChoice {
    */
   private static final double WORTH_EVALUATIONS = 1.15;
 
-  /** Where it grows by more, refining does not get it back. */
-  private static final double WORTH_REFINING = 2;
-
   private final ImageModel model;
   private final PlanInputs inputs;
   private final PlanningRuns runs;
@@ -66,7 +63,7 @@ final class PlanChoice {
       others.add(other.named(spec.toString()));
       best = best.orBetter(other);
     }
-    return plan(refined(best, rounds), rounds, fine.curvature(), others);
+    return plan(refined(best, rounds), fine.curvature(), others);
   }
 
   private Tried tried(float[] sigmas) {
@@ -123,10 +120,10 @@ final class PlanChoice {
 
   @SuppressWarnings("ReferenceEquality") // The same candidate, if nothing was left out.
   private SchedulePlan plan(
-      Tried best, int rounds, Curvature curvature, List<SchedulePlan.ScheduleError> others) {
+      Tried best, Curvature curvature, List<SchedulePlan.ScheduleError> others) {
     boolean own = best.fitted().squaredError() < WORTH_ITS_CFGS * best.plain().squaredError();
     Candidate chosen = own ? best.fitted() : best.plain();
-    Candidate taken = inputs.ownCfg() ? startingUnguided(chosen, rounds) : chosen;
+    Candidate taken = inputs.ownCfg() ? startingUnguided(chosen) : chosen;
     Tried shown = own || taken != chosen ? new Tried(best.plain(), taken) : best;
     GuidedSigmas schedule = taken.schedule();
     PhaseSplit split = PhaseSplit.of(curvature);
@@ -141,11 +138,11 @@ final class PlanChoice {
   }
 
   /**
-   * Leaves out the guidance of the first steps as long as what they lead to, refined, comes about
-   * as close: each then costs one evaluation in place of two. While there is little but noise, both
-   * prompts predict nearly the same (arXiv 2404.07724 finds that guidance even hurts there).
+   * Leaves out the guidance of the first steps as long as what they lead to comes about as close:
+   * each then costs one evaluation in place of two. While there is little but noise, both prompts
+   * predict nearly the same (arXiv 2404.07724 finds that guidance even hurts there).
    */
-  private Candidate startingUnguided(Candidate chosen, int rounds) {
+  private Candidate startingUnguided(Candidate chosen) {
     Candidate best = chosen;
     for (int i = 0; i < chosen.schedule().steps(); i++) {
       float[] cfgs = best.schedule().cfgs().clone();
@@ -154,9 +151,6 @@ final class PlanChoice {
       }
       cfgs[i] = 1;
       Candidate without = measured(new GuidedSigmas(best.schedule().sigmas(), cfgs));
-      if (without.squaredError() < WORTH_REFINING * chosen.squaredError()) {
-        without = new PlanRefiner(runs, without, true).refine(rounds);
-      }
       if (without.squaredError() > WORTH_EVALUATIONS * chosen.squaredError()) {
         break;
       }

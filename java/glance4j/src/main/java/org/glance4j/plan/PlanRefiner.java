@@ -5,8 +5,7 @@ package org.glance4j.plan;
  *
  * <p>What is minimised is the squared error plus {@code PULL e_0 |cfgs - cfgs_0|^2}, with index 0
  * for the start. Without that part neighbouring steps' guidances, of which one makes good for the
- * other, drift far apart for a gain that other prompts do not have. A guidance that is 1 at the
- * start, which is none, stays.
+ * other, drift far apart for a gain that other prompts do not have.
  */
 final class PlanRefiner {
   private static final double FIRST_DAMPING = 0.01;
@@ -102,9 +101,7 @@ final class PlanRefiner {
     return (double) schedule.cfgs()[step] - start.schedule().cfgs()[step];
   }
 
-  /**
-   * Adds the pull to the unknowns that are guidances, and holds those that the start leaves out.
-   */
+  /** Adds the pull to the unknowns that are guidances. */
   private PlanFit.Problem pulled(PlanFit.Problem problem, GuidedSigmas at) {
     int sigmas = at.steps() - 1;
     double[] gradient = problem.gradient().clone();
@@ -113,21 +110,7 @@ final class PlanRefiner {
       gradient[i] += pull() * drift(at, i - sigmas);
       normal[i] = normal[i].clone();
       normal[i][i] += pull();
-      if (start.schedule().cfgs()[i - sigmas] == 1) {
-        hold(i, gradient, normal);
-      }
     }
     return new PlanFit.Problem(gradient, normal);
-  }
-
-  /** Makes the problem one whose solution leaves unknown {@code index} where it is. */
-  private static void hold(int index, double[] gradient, double[][] normal) {
-    gradient[index] = 0;
-    for (int i = 0; i < gradient.length; i++) {
-      normal[i] = normal[i].clone();
-      normal[i][index] = 0;
-      normal[index][i] = 0;
-    }
-    normal[index][index] = 1;
   }
 }

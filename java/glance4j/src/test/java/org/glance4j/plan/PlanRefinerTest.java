@@ -86,18 +86,6 @@ class PlanRefinerTest {
   }
 
   @Test
-  void aGuidanceThatIsOffStaysOff() {
-    Distance runs = new Distance(1);
-    GuidedSigmas off = new GuidedSigmas(UNIFORM.sigmas(), new float[] {1, 3.5f, 1, 3.5f, 3.5f});
-    Candidate start = new Candidate(off, runs.error("", off));
-    GuidedSigmas found = new PlanRefiner(runs, start, true).refine(30).schedule();
-    assertArrayEquals(TARGET, found.sigmas(), 0.01f);
-    assertEquals(1, found.cfgs()[0]);
-    assertEquals(1, found.cfgs()[2]);
-    assertTrue(found.cfgs()[1] > 3.5f, "the others move");
-  }
-
-  @Test
   void withoutRoundsOrWithoutErrorTheStartStays() {
     Distance runs = new Distance(0);
     Candidate start = start(runs);
